@@ -1,0 +1,132 @@
+#pragma once
+
+// One log on one disk: append, make durable, read, cut, trim. Knows nothing of networks or roles.
+//
+//   append()  copies the batch into the open group                     -> written
+//   flush()   hands the group to the disk, if none of this log is there -> in flight
+//   DurableHandler(durable) from Disk::poll()                          -> durable
+// There is no timer: what arrives while a group is in flight forms the next one (group commit).
+//
+// Thread: shard. open() blocks, runs anywhere, and hands the log to the shard thread. A LogView goes
+// to any thread.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "wal/base/clock.h"
+#include "wal/base/ids.h"
+#include "wal/base/result.h"
+#include "wal/batch.h"
+#include "wal/chunk.h"
+#include "wal/disk.h"
+#include "wal/filesystem.h"
+#include "wal/hard_state.h"
+#include "wal/log_view.h"
+#include "wal/recovery.h"
+
+namespace walraft::wal {
+
+struct LogIdentity {
+  Uuid cluster;
+  Uuid log;
+  LogId id;
+};
+
+struct LogOptions {
+  std::uint64_t segment_bytes = 64u << 20;       // of a grown log: 64 KiB..1 GiB, a power of two
+  std::uint64_t first_segment_bytes = 1u << 20;  // segments grow fourfold from here to segment_bytes
+  std::uint64_t tail_cache_bytes = 8u << 20;     // recent batches kept for streams and tailing readers
+  bool direct = true;                            // O_DIRECT where the data directory has it
+  // A log with a single voter: what was durable was committed (recovery needs to know).
+  bool durable_is_commit = false;
+};
+
+// The end of a log: what the next batch gets, and what the last one left.
+struct Tail {
+  Index index;
+  Offset offset;
+  Term term;                      // of the last batch; 0 if there was none
+  std::int64_t timestamp_us = 0;  // of the last batch
+  Digest digest;                  // of the whole log
+};
+
+// The control reserve is never used up by data, so that a trim, a step-down and a membership change
+// still find room on a full disk.
+enum class Use : std::uint8_t { data, control };
+
+class Log {
+ public:
+  using DurableHandler = std::function<void(Index durable)>;
+  using Done = std::function<void()>;
+
+  // Opens or begins the log in `directory` (an empty directory is a new log). Reads the last
+  // segment, and of the others only their ends; makes durable what it keeps. Blocks.
+  // `bounds` is the log's slot of `hard_state`, empty for a new log. Errors: `denied` if the
+  // directory belongs to another log or cluster, `invalid` for a newer format, `no_space` if a new
+  // log finds no room for its first segment, `failed` for I/O errors. Damage is no error: see
+  // recovery() and view().
+  static Result<std::unique_ptr<Log>> open(std::unique_ptr<Directory> directory, const LogIdentity& identity,
+                                           const LogOptions& options, HardStateFile& hard_state, Disk& disk,
+                                           Clock& clock, Rng& rng);
+  // Group writes in flight are finished by the disk; nothing is delivered any more.
+  virtual ~Log() = default;
+
+  // What open() found: cuts, holes, SUSPECT.
+  virtual const RecoveryReport& recovery() const = 0;
+  // True: the log ends below something that it acknowledged. append() refuses with data_loss until
+  // the operator or a leader settles it.
+  virtual bool suspect() const = 0;
+
+  virtual Tail tail() const = 0;        // written
+  virtual Index durable() const = 0;    // survives a power cut up to here
+  virtual Offset durable_offset() const = 0;
+  virtual Index first_index() const = 0;    // kept from here
+  virtual Offset first_offset() const = 0;  // the trim point; may lie inside batch first_index()
+  // (term, first index) of each run of a term, oldest first, of what is kept (proto:P17).
+  virtual std::vector<TermRun> history() const = 0;
+
+  // The next batch: stamped, continuing tail() exactly (index, offset, digest; `invalid` if not).
+  // After it returned, the batch is in tail() and in tail reads, not yet durable. The body's CRC is
+  // not looked at: whoever received it did. Errors, all before anything is written:
+  // no_space - the disk is full (writing resumes by itself when space returns);
+  // over_limit - the next segment is still being prepared: poll the disk and try again;
+  // data_loss - suspect().
+  virtual Result<void> append(ByteView batch, Use use = Use::data) = 0;
+
+  // Starts writing what append() collected, unless a group of this log is in flight; what follows
+  // that one starts by itself. Call it once per turn of the loop; Disk::submit() sends it off.
+  virtual void flush() = 0;
+
+  virtual void on_durable(DurableHandler handler) = 0;
+
+  // Housekeeping: the empty GROUP that seals the last write after 1 s idle, the durable bound in the
+  // hard state, segments ahead of need. Call it every 100 ms or so.
+  virtual void tick() = 0;
+
+  // Batches from the one that holds `from` on, as long as they are in memory: at most `bytes_max`
+  // bytes but at least one batch, none at or past `limit` (an index: commit or durable). Appends to
+  // `out`. False if `from` is not in memory (read it through view()) - an empty result with true
+  // means that there is nothing below `limit` yet.
+  virtual bool read_tail(Offset from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const = 0;
+  virtual bool read_tail(Index from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const = 0;
+
+  // A snapshot of all that is durable, readable from any thread as long as it lives.
+  virtual LogView view() const = 0;
+
+  // Conflict repair: cuts everything from `to` on (first_index() <= to <= tail().index), newest
+  // segment first; `done` when no power cut can bring it back. What is in flight is finished first.
+  // Until then append() must not be called. The caller guarantees that nothing below its commit is cut.
+  virtual void truncate_suffix(Index to, Done done) = 0;
+
+  // Retention: batches below `to` and records below `offset` (which lies in batch `to`, or is its
+  // base) are dropped; `done` when that is durable. Segments are recycled or removed afterwards,
+  // oldest first. Never moves back; `to` <= durable().
+  virtual void drop_prefix(Index to, Offset offset, Done done) = 0;
+
+  virtual std::uint64_t pending_bytes() const = 0;  // written, not durable
+  virtual std::uint64_t disk_bytes() const = 0;     // of all segments, prepared ones too
+};
+
+}  // namespace walraft::wal

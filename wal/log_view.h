@@ -1,0 +1,57 @@
+#pragma once
+
+// Reading a log's files, off the shard thread.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "wal/base/ids.h"
+#include "wal/base/result.h"
+#include "wal/chunk.h"
+#include "wal/filesystem.h"
+#include "wal/segment.h"
+
+namespace walraft::wal {
+
+// A range of a log that is damaged on this disk: never returned, to be fetched from a peer.
+struct Hole {
+  Index from, to;
+  Offset from_offset, to_offset;
+};
+
+struct LogView {
+  std::vector<SegmentView> segments;  // oldest first, without gaps but for holes
+  std::vector<Hole> holes;            // found so far; reads find others
+  Offset first_offset;                // the trim point
+  Offset end_offset;                  // durable
+  Index end_index;
+};
+
+// Thread: any, one at a time. Keeps the files of its view open.
+class LogReader {
+ public:
+  explicit LogReader(LogView view) : view_(std::move(view)) {}
+
+  // Batches from the one that holds `from` on, about `bytes_max` bytes of them but at least one,
+  // every byte verified; appended to `out`. Empty at the view's end.
+  // Errors: `trimmed` {first kept}; `data_loss` {offset} if the batch that holds `from` is damaged
+  // here (the message names segment, position, extent); `failed` for I/O errors that are not of the
+  // medium; `invalid` if `from` lies past the end of the view.
+  Result<void> read(Offset from, std::size_t bytes_max, std::vector<BatchRef>& out);
+
+  // The offset of the first record whose batch is stamped at or after `timestamp_us`; the view's end
+  // if there is none. Stamps never decrease, so this is a binary search.
+  Result<Offset> find_time(std::int64_t timestamp_us);
+
+  // The header of the batch at `index` (proto: WELCOME needs digests at any index).
+  Result<BatchHeader> read_header(Index index);
+
+  Offset end_offset() const { return view_.end_offset; }
+
+ private:
+  LogView view_;
+};
+
+}  // namespace walraft::wal
