@@ -1,6 +1,7 @@
 // Arbitrary bytes as a stream: the first byte chooses the fragmentation, the rest is what arrives. Every frame that
 // the decoder lets through goes to its message's decoder, and what decodes must encode to the same meaning.
 // Corpus: tests/data/fuzz/frame.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
