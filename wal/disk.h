@@ -78,6 +78,8 @@ class Disk {
   // The disk can no longer be trusted. First call wins.
   virtual void fail(const Error& error) = 0;
   virtual bool failed() const = 0;
+  // Called once, with the first failure: from poll(), submit() or fail(), or from here if it failed
+  // before. After it, writes and jobs are taken and forgotten.
   virtual void on_failure(FailureHandler handler) = 0;
 
   // Age of the oldest unfinished write; 0 if there is none (proto:H1).
