@@ -120,9 +120,11 @@ class Stage:
         self.ends_at = ends_at
         self.own_limit = own_limit  # False: the overall deadline comes before the stage's own budget
         self.counts = Counts()
+        self.ran = False
 
     def run(self, name, command, reader, limit=None, env=None):
         """Runs `command` from the project root; returns (ok, output)."""
+        self.ran = True
         now = time.monotonic()
         left = self.ends_at - now
         if left < 1:
@@ -167,6 +169,7 @@ class Stage:
         return code == 0 and not counts.failed, output
 
     def not_run(self, what, reason):
+        self.ran = True
         self.counts.skipped.append(f"{what}: {reason}")
         print(f"  NOT RUN {what}: {reason}", flush=True)
 
@@ -283,6 +286,8 @@ class Runner:
             except Stopped:
                 reason = "its budget was used up" if stage.own_limit else "the run's deadline came in the middle of it"
                 stage.not_run(f"rest of {name}", reason)
+            if not stage.ran:
+                print("  there is nothing of this kind in the tree", flush=True)
             self.total.add(stage.counts)
             self.table.append((name, str(stage.counts), time.monotonic() - begin))
 
