@@ -1,0 +1,51 @@
+#pragma once
+
+// The hard-state file as it lies on the medium: read and judged, and written again where damaged.
+// Used by hard_state.cc only. All functions block.
+
+#include <array>
+#include <bitset>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "wal/hard_state_format.h"
+
+namespace walraft::wal::hard_state {
+
+// Zeroed memory for direct reads and writes.
+struct AlignedFree {
+  void operator()(std::byte* bytes) const { std::free(bytes); }
+};
+using AlignedBytes = std::unique_ptr<std::byte, AlignedFree>;
+AlignedBytes aligned_bytes(std::size_t bytes);  // a multiple of kBlockBytes
+
+struct Image {
+  // What both twins of each pair hold, or are made to hold. A slot whose pair is unreadable is zeros.
+  std::array<AlignedBytes, 2> pairs;
+  std::vector<SlotReading> slots;                               // kLogsMax of them
+  std::vector<std::vector<std::uint16_t>> duplicates;           // by slot: the others of the same log (@K)
+  HardStateFile::Contents contents;
+
+  // Blocks [pair][twin][block] that open() writes again, and headers.
+  std::array<std::array<std::bitset<kBlocksPerRegion>, 2>, 2> damaged;
+  std::array<bool, 2> header_damaged{};
+  bool short_file = false;
+
+  MutableBytes slot_bytes(int pair, std::uint16_t slot) {
+    return {pairs[pair].get() + slot * kSlotBytes, kSlotBytes};
+  }
+};
+
+// Reads and judges; changes nothing. Errors as HardStateFile::open().
+Result<Image> read_image(File& file, const Uuid& disk_uuid);
+
+// Writes what read_image() found damaged, durably, one half of the file after the other, so that an
+// intact twin is never written at the same time as the one that is restored from it.
+Result<void> repair_image(File& file, const Uuid& disk_uuid, const Image& image);
+
+// Writes and syncs a file of free slots into a new, empty file.
+Result<void> write_empty(File& file, const Uuid& disk_uuid);
+
+}  // namespace walraft::wal::hard_state
