@@ -19,7 +19,7 @@ enum class FaultKind : std::uint8_t {
 
 struct Fault {
   FaultKind kind = FaultKind::sync_fails;
-  std::string path;          // files and directories whose path contains this; empty: all
+  std::string path = {};     // files and directories whose path contains this; empty: all
   std::uint64_t skip = 0;    // so many that it fits are let through first
   std::uint64_t times = 1;   // then so many are struck
   std::int64_t misdirected_by = 0;  // bytes; a multiple of kPageBytes; it stays within the file
