@@ -118,8 +118,8 @@ class BatchBuilder {
   struct Fields {
     LogId log_id;
     BatchKind kind = BatchKind::data;
-    Epoch writer_epoch;
-    ProducerId producer_id;
+    Epoch writer_epoch = Epoch();
+    ProducerId producer_id = ProducerId();
     std::uint64_t sequence = 0;
   };
 

@@ -46,7 +46,7 @@ class ChunkPool {
     return static_cast<std::byte*>(data);
   }
 
-  static constexpr std::array<std::size_t, 5> kSizes = {16u << 10, 64u << 10, 256u << 10, 1u << 20, 4u << 20};
+  static constexpr std::array<std::size_t, 6> kSizes = {8u << 10, 16u << 10, 64u << 10, 256u << 10, 1u << 20, 4u << 20};
   static constexpr std::size_t kKeptBytesMax = 8u << 20;  // of one size; what is above goes back to the allocator
 
  private:

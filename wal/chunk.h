@@ -13,7 +13,7 @@ namespace walraft::wal {
 
 class Chunk {
  public:
-  // At least `bytes`, from a pool of the process (16 KiB, 64 KiB, 256 KiB, 1 MiB, 4 MiB; larger ones
+  // At least `bytes`, from a pool of the process (8 KiB, 16 KiB, 64 KiB, 256 KiB, 1 MiB, 4 MiB; larger ones
   // are made and freed). The content is undefined. Any thread, also for the last release.
   static std::shared_ptr<Chunk> make(std::size_t bytes);
 

@@ -43,15 +43,6 @@ struct LogOptions {
   bool durable_is_commit = false;
 };
 
-// The end of a log: what the next batch gets, and what the last one left.
-struct Tail {
-  Index index;
-  Offset offset;
-  Term term;                      // of the last batch; 0 if there was none
-  std::int64_t timestamp_us = 0;  // of the last batch
-  Digest digest;                  // of the whole log
-};
-
 // The control reserve is never used up by data, so that a trim, a step-down and a membership change
 // still find room on a full disk.
 enum class Use : std::uint8_t { data, control };
@@ -79,7 +70,9 @@ class Log {
   // the operator or a leader settles it.
   virtual bool suspect() const = 0;
 
-  virtual Tail tail() const = 0;        // written
+  // The end of the log, written but perhaps not durable: what the next batch gets and what the last
+  // one left.
+  virtual LogPoint tail() const = 0;
   virtual Index durable() const = 0;    // survives a power cut up to here
   virtual Offset durable_offset() const = 0;
   virtual Index first_index() const = 0;    // kept from here

@@ -9,6 +9,7 @@
 
 #include "wal/base/ids.h"
 #include "wal/base/result.h"
+#include "wal/batch.h"
 #include "wal/chunk.h"
 #include "wal/filesystem.h"
 #include "wal/segment.h"
@@ -29,29 +30,47 @@ struct LogView {
   Index end_index;
 };
 
+// Where a batch stands.
+struct BatchPlace {
+  BatchHeader header;
+  std::uint64_t segment = 0;   // its number
+  std::uint64_t position = 0;  // of the frame
+};
+
 // Thread: any, one at a time. Keeps the files of its view open.
 class LogReader {
  public:
   explicit LogReader(LogView view) : view_(std::move(view)) {}
 
-  // Batches from the one that holds `from` on, about `bytes_max` bytes of them but at least one,
-  // every byte verified; appended to `out`. Empty at the view's end.
+  // Batches from the one that holds `from` on (an offset or an index; control batches are there too,
+  // but none before the batch that holds the offset), about `bytes_max` bytes of them but at least
+  // one, every byte verified; appended to `out`. Nothing is added at the view's end.
   // Errors: `trimmed` {first kept}; `data_loss` {offset} if the batch that holds `from` is damaged
-  // here (the message names segment, position, extent); `failed` for I/O errors that are not of the
-  // medium; `invalid` if `from` lies past the end of the view.
+  // here (the message names segment, position, extent; Hole::to is where reading can go on);
+  // `failed` for I/O errors that are not of the medium; `invalid` if `from` lies past the view's end.
   Result<void> read(Offset from, std::size_t bytes_max, std::vector<BatchRef>& out);
+  Result<void> read(Index from, std::size_t bytes_max, std::vector<BatchRef>& out);
 
   // The offset of the first record whose batch is stamped at or after `timestamp_us`; the view's end
   // if there is none. Stamps never decrease, so this is a binary search.
   Result<Offset> find_time(std::int64_t timestamp_us);
 
-  // The header of the batch at `index` (proto: WELCOME needs digests at any index).
-  Result<BatchHeader> read_header(Index index);
+  // The batch at `index`, without its body (proto: WELCOME needs digests at any index). `data_loss`,
+  // `trimmed`, `invalid` as read().
+  Result<BatchPlace> find(Index index);
 
   Offset end_offset() const { return view_.end_offset; }
+  // After a read() that failed with data_loss: what is unreadable.
+  const Hole& hole() const { return hole_; }
 
  private:
+  template <class Position>
+  Result<void> read_from(Position from, std::size_t bytes_max, std::vector<BatchRef>& out);
+  template <class Position>
+  const SegmentView* segment_holding(Position from) const;
+
   LogView view_;
+  Hole hole_;
 };
 
 }  // namespace walraft::wal

@@ -102,7 +102,7 @@ inline constexpr std::array kRecoveryTable = {
                  "a segment without a header, or with that of an earlier use of the file", "ready for use, or removed"},
     RecoveryRule{RecoveryCase::broken_chain, Verdict::suspect,
                  "a segment disagrees with the next one about the digest between them",
-                 "SUSPECT up to the earlier one's start: one of the files is not of this log's history"},
+                 "SUSPECT; the log reads up to there: one of the files is not of this log's history"},
     RecoveryRule{RecoveryCase::leftover_of_trim, Verdict::remove, "a segment lies wholly below the trim point",
                  "removed: a crash came between the trim and the unlink"},
 };
@@ -135,6 +135,7 @@ struct RecoveredSegment {
   LogPoint end;
   std::uint64_t end_position = 0;
   std::uint64_t group_number = 0;  // highest ever written in it, where it was scanned
+  Index commit;                    // highest stamped in it
   bool sealed = false;             // has a good footer
 };
 

@@ -16,7 +16,7 @@ namespace walraft::wal {
 // The file with its header. Shared by the log and by the views that read it.
 struct SegmentFile {
   SegmentHeader header;
-  std::unique_ptr<File> file;
+  std::shared_ptr<File> file;
 };
 
 // Sparse: finds a frame from which to scan. Grows with the segment, is written as its footer.

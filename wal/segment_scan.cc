@@ -44,14 +44,20 @@ namespace {
 
 class Scanner {
  public:
-  Scanner(File& file, const SegmentHeader& header)
-      : header_(header), end_(footer_position(header.segment_bytes)), window_(file, end_) {}
+  Scanner(File& file, const SegmentHeader& header, std::optional<Index> stop)
+      : header_(header), stop_(stop), end_(footer_position(header.segment_bytes)), window_(file, end_) {}
 
   SegmentScan run() {
     position_ = kFramesPosition;
     begin_run(header_.start, true);
     for (;;) {
-      if (read_frame()) continue;
+      if (!at_stop() && read_frame()) continue;
+      if (at_stop()) {
+        stop("the next segment starts");
+        end_run();
+        scan_.goes_on = goes_on();
+        break;
+      }
       end_run();
       if (!resume()) break;
     }
@@ -136,6 +142,18 @@ class Scanner {
     position_ = at + frame_bytes(bytes);
     if (batches_missing_ > 0 && batches_missing_ != kUnknownBatches) --batches_missing_;
     return true;
+  }
+
+  bool at_stop() const { return stop_ && run_.to.index >= *stop_; }
+
+  // Looks one batch further, behind a group header or not, and takes nothing.
+  bool goes_on() {
+    for (const std::uint64_t at : {position_, position_ + kGroupHeaderBytes}) {
+      auto head = window_.view(at, kBatchHeaderBytes);
+      if (!head) continue;
+      if (auto header = decode_batch_header(*head); header && header->index == run_.to.index) return true;
+    }
+    return false;
   }
 
   // The digest of the run's end is known: from the segment header, or from a batch of the run.
@@ -230,6 +248,7 @@ class Scanner {
   static constexpr std::uint32_t kUnknownBatches = UINT32_MAX;  // behind a damaged group header
 
   const SegmentHeader& header_;
+  const std::optional<Index> stop_;
   const std::uint64_t end_;
   FileWindow window_;
   SegmentScan scan_;
@@ -245,6 +264,8 @@ class Scanner {
 
 }  // namespace
 
-SegmentScan scan_segment(File& file, const SegmentHeader& header) { return Scanner(file, header).run(); }
+SegmentScan scan_segment(File& file, const SegmentHeader& header, std::optional<Index> stop) {
+  return Scanner(file, header, stop).run();
+}
 
 }  // namespace walraft::wal

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -70,12 +71,14 @@ struct SegmentScan {
   std::uint64_t group_number = 0;  // highest seen
   std::uint64_t groups = 0, batches = 0;
   bool newer_version = false;      // a batch of a newer release lies at the last damage
+  bool goes_on = false;            // there is a batch behind the stop index
 };
 
 // Scans [kFramesPosition, footer), every byte verified. Where frames are damaged it goes on behind
 // them: at the next batch if the damaged one's header is intact, else at the next group header of
 // this incarnation with a higher number. (Not at a batch that is found by searching: a record may
 // hold anything, but no record knows the incarnation.)
-SegmentScan scan_segment(File& file, const SegmentHeader& header);
+// Ends at `stop`, where the next segment starts, if there is one.
+SegmentScan scan_segment(File& file, const SegmentHeader& header, std::optional<Index> stop = std::nullopt);
 
 }  // namespace walraft::wal

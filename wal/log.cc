@@ -1,0 +1,305 @@
+#include "wal/log.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "wal/base/check.h"
+#include "wal/base/mutant.h"
+#include "wal/log_on_disk.h"
+
+namespace walraft::wal {
+namespace {
+
+constexpr std::uint64_t kControlReserveBytes = 16u << 10;
+constexpr std::uint64_t kIdleUs = 1'000'000;
+constexpr std::uint64_t kBoundEveryUs = 1'000'000;
+
+std::uint64_t next_segment_bytes(const LogOptions& options, const RecoveredLog& recovered) {
+  if (recovered.segments.empty()) return std::min(options.first_segment_bytes, options.segment_bytes);
+  return std::min(options.segment_bytes, recovered.segments.back().file->header.segment_bytes * 4);
+}
+
+// The slot is unreadable, or one that is may have been this log's: what it claimed is not known.
+bool slot_is_lost(const HardStateFile& hard_state, const Uuid& log) {
+  const HardStateFile::Contents& contents = hard_state.contents();
+  for (const LogHardState& slot : contents.logs) {
+    if (slot.log == log) return slot.lost;
+  }
+  return contents.nameless > 0 && !hard_state.find(log);
+}
+
+}  // namespace
+
+LogOnDisk::LogOnDisk(std::shared_ptr<Directory> directory, const LogIdentity& identity, const LogOptions& options,
+                     HardStateFile& hard_state, Disk& disk, Clock& clock, Rng& rng, RecoveredLog recovered,
+                     Access access)
+    : directory_(directory),
+      identity_(identity),
+      options_(options),
+      access_(access),
+      hard_state_(hard_state),
+      disk_(disk),
+      clock_(clock),
+      rng_(rng),
+      report_(std::move(recovered.report)),
+      cache_(static_cast<std::size_t>(options.tail_cache_bytes)),
+      writer_(disk, cache_, [this](const std::shared_ptr<LiveSegment>& segment) { group_durable(segment); }),
+      pool_(std::move(directory), disk, clock,
+            {access, options.segment_bytes, next_segment_bytes(options, recovered), recovered.number_next}) {
+  const HardState bounds = hard_state.find(identity.log).value_or(HardState{});
+  suspect_ = report_.suspect || bounds.suspect || slot_is_lost(hard_state, identity.log);
+  first_index_ = bounds.trim_index;
+  first_offset_ = bounds.trim_offset;
+  bound_written_ = bounds.durable_bound;
+  tail_.index = first_index_;
+  tail_.offset = first_offset_;
+  tail_.digest = first_digest(identity.log);
+  for (RecoveredSegment& recovered_segment : recovered.segments) {
+    auto segment = std::make_shared<LiveSegment>();
+    segment->file = std::move(recovered_segment.file);
+    segment->index = std::move(recovered_segment.index);
+    segment->end = segment->durable_end = tail_ = recovered_segment.end;
+    segment->end_position = segment->durable_position = align_up(recovered_segment.end_position, kFrameAlignment);
+    segment->group_number = recovered_segment.group_number + 1;  // the torn group may have had the next one
+    segment->commit = recovered_segment.commit;
+    segment->header_placed = segment->on_disk = true;
+    segment->sealed = recovered_segment.sealed;
+    if (segment->sealed) segment->frozen = std::make_shared<const SegmentIndex>(std::move(segment->index));
+    segments_.push_back(std::move(segment));
+  }
+  durable_ = tail_;
+}
+
+// What open() still has to do on the disk. Blocks.
+Result<void> LogOnDisk::begin(const std::vector<std::uint64_t>& unused) {
+  if (!segments_.empty()) {
+    LiveSegment& last = *segments_.back();
+    auto size = last.file->file->size();
+    if (!size) return std::unexpected(std::move(size.error()));
+    if (*size < last.file->header.segment_bytes || last.sealed) {
+      last.end_position = last.file->header.segment_bytes;  // no room: the next append opens a segment
+    } else if (last.end_position % kBlockBytes != 0 && last.room() > 0) {
+      const auto block = Chunk::make(kBlockBytes);
+      auto got = last.file->file->read(align_down(last.end_position, kBlockBytes), block->bytes().first(kBlockBytes));
+      if (!got) return std::unexpected(std::move(got.error()));
+      std::copy_n(block->data(), last.end_position % kBlockBytes, last.tail_block.begin());
+    }
+  }
+  if (suspect_) return {};  // its files are left as they are
+  const std::uint64_t last_used = segments_.empty() ? 0 : segments_.back()->file->header.number;
+  if (auto adopted = pool_.adopt(unused, last_used); !adopted) return adopted;
+  if (segments_.empty()) return pool_.prepare_first();
+  return {};
+}
+
+std::vector<TermRun> LogOnDisk::history() const {
+  std::vector<TermRun> runs;
+  for (const auto& segment : segments_) {
+    for (const TermRun& run : (segment->frozen ? *segment->frozen : segment->index).runs()) {
+      if (runs.empty() || runs.back().term != run.term) runs.push_back(run);
+    }
+  }
+  return runs;
+}
+
+Result<void> LogOnDisk::append(ByteView batch, Use use) {
+  CHECK(!truncation_);
+  if (suspect_) {
+    return error(Code::data_loss,
+                 "the log ends at offset " + std::to_string(tail_.offset.value) +
+                     " but acknowledged more before its disk was damaged; it takes no appends until that is settled",
+                 tail_.offset.value);
+  }
+  auto header = decode_batch_header(batch);
+  if (!header) return std::unexpected(std::move(header.error()));
+  if (batch.size() != header->total_bytes()) return error(Code::invalid, "the batch's length is not its header's");
+  if (header->log_id != identity_.id || header->index != tail_.index || header->base_offset != tail_.offset ||
+      header->term < tail_.term || header->timestamp_us < tail_.timestamp_us ||
+      next_digest(tail_.digest, batch) != header->digest) {
+    return error(Code::invalid, "batch " + std::to_string(header->index.value) + " does not continue the log at " +
+                                    std::to_string(tail_.index.value));
+  }
+  auto segment = place_for(frame_bytes(batch.size()), header->term, use);
+  if (!segment && segment.error().code == Code::no_space && mutant(Mutant::m27_no_space_acknowledged)) {
+    tail_ = {header->next_index(), header->next_offset(), header->term, header->timestamp_us, header->digest};
+    durable_ = tail_;
+    return {};
+  }
+  if (!segment) return std::unexpected(std::move(segment.error()));
+  writer_.append(*segment, *header, batch);
+  tail_ = (*segment)->end;
+  last_group_proven_ = false;
+  return {};
+}
+
+// The segment that takes the next batch; nothing has changed if there is none.
+Result<std::shared_ptr<LiveSegment>> LogOnDisk::place_for(std::uint64_t frame, Term term, Use use) {
+  const std::uint64_t reserve = use == Use::control ? 0 : kControlReserveBytes;
+  if (!segments_.empty()) {
+    const auto& segment = segments_.back();
+    const std::uint64_t needed = frame + (writer_.joins_open_group(*segment, frame) ? 0 : kGroupHeaderBytes);
+    const std::uint64_t left_over = pool_.ready() > 0 ? 0 : reserve;
+    if (needed + left_over <= segment->room() && segment->index.has_room_for(term)) return segment;
+  }
+  const PreparedSegment* next = pool_.front(segment_bytes_for(frame));
+  const std::uint64_t left_over = pool_.ready() > 1 ? 0 : reserve;
+  if (next != nullptr && kFramesPosition + kGroupHeaderBytes + frame + left_over <= footer_position(next->segment_bytes)) {
+    return open_next_segment();
+  }
+  if (pool_.out_of_space()) {
+    return error(Code::no_space, "the disk of " + directory_->path() +
+                                     " is full; nothing was written. Trim logs or free space: appends then go on by themselves.");
+  }
+  if (next != nullptr) pool_.tick();
+  return error(Code::over_limit, "the next segment is still being prepared; nothing was written");
+}
+
+std::shared_ptr<LiveSegment> LogOnDisk::open_next_segment() {
+  PreparedSegment prepared = pool_.take();
+  SegmentHeader header;
+  header.cluster = identity_.cluster;
+  header.log = identity_.log;
+  header.log_id = identity_.id;
+  header.number = prepared.number;
+  header.incarnation = rng_.next();
+  header.segment_bytes = prepared.segment_bytes;
+  header.start = tail_;
+  header.created_us = clock_.wall_us();
+  auto segment = std::make_shared<LiveSegment>();
+  segment->file = std::make_shared<SegmentFile>(SegmentFile{header, std::move(prepared.file)});
+  segment->end = segment->durable_end = tail_;
+  segment->end_position = segment->durable_position = kFramesPosition;
+  segments_.push_back(segment);
+  return segment;
+}
+
+void LogOnDisk::group_durable(const std::shared_ptr<LiveSegment>& segment) {
+  // A new segment in use proves that the one before it is complete.
+  for (const auto& earlier : segments_) {
+    if (earlier == segment) break;
+    if (!earlier->sealed && !earlier->frozen) seal(earlier);
+  }
+  durable_ = segment->durable_end;
+  last_durable_us_ = clock_.monotonic_us();
+  cache_.evict(durable_.index);
+  writer_.flush(durable_.index);
+  if (truncation_) {
+    advance_truncation();
+  } else if (handler_) {
+    handler_(durable_.index);
+  }
+}
+
+// Writes the footer, in the background; from then on the segment is read through the page cache.
+void LogOnDisk::seal(const std::shared_ptr<LiveSegment>& segment) {
+  segment->frozen = std::make_shared<const SegmentIndex>(std::move(segment->index));
+  SegmentFooter footer;
+  footer.incarnation = segment->file->header.incarnation;
+  footer.end_position = segment->durable_position;
+  footer.end = segment->durable_end;
+  footer.commit = segment->commit;
+  footer.entries = segment->frozen->entries();
+  footer.runs = segment->frozen->runs();
+  auto reopened = std::make_shared<std::unique_ptr<File>>();
+  disk_.background(
+      0,
+      [directory = directory_, access = access_, header = segment->file->header, footer = std::move(footer), reopened]() -> Result<void> {
+        const auto region = encode_footer(footer, header.segment_bytes);
+        const auto chunk = Chunk::make(region.size());
+        std::copy(region.begin(), region.end(), chunk->data());
+        auto writable = directory->open(segment_name(header.number), access);
+        if (!writable) return std::unexpected(std::move(writable.error()));
+        auto written = (*writable)->write(footer_position(header.segment_bytes), chunk->bytes().first(region.size()));
+        if (written) written = (*writable)->sync();
+        if (!written) return written;
+        if (auto opened = directory->open(segment_name(header.number), Access::read)) *reopened = std::move(*opened);
+        return {};
+      },
+      [this, alive = alive_, segment, reopened](Result<void> sealed) {
+        if (!*alive) return;
+        if (!sealed) {
+          disk_.fail(sealed.error());
+          return;
+        }
+        segment->sealed = true;
+        if (*reopened) {
+          segment->file = std::make_shared<SegmentFile>(SegmentFile{segment->file->header, std::move(*reopened)});
+        }
+        retire_trimmed();
+      });
+}
+
+void LogOnDisk::tick() {
+  if (suspect_ || disk_.failed()) return;
+  pool_.tick();
+  if (truncation_ && truncation_->step == Truncation::Step::open_segment) advance_truncation();
+  const std::uint64_t now = clock_.monotonic_us();
+  if (!last_group_proven_ && !truncation_ && writer_.idle() && !segments_.empty() && now >= last_durable_us_ + kIdleUs &&
+      segments_.back()->room() >= kGroupHeaderBytes) {
+    last_group_proven_ = true;
+    writer_.append_empty(segments_.back());
+    flush();
+  }
+  if (!truncation_ && durable_.index > bound_written_ && now >= bound_written_us_ + kBoundEveryUs) {
+    write_bound(durable_.index, [] {});
+    hard_state_.flush();
+  }
+}
+
+void LogOnDisk::write_bound(Index bound, Done done) {
+  HardState state = hard_state_.find(identity_.log).value_or(HardState{});
+  state.durable_bound = bound;
+  if (options_.durable_is_commit) state.commit_bound = std::min(bound, std::max(state.commit_bound, durable_.index));
+  bound_written_ = bound;
+  bound_written_us_ = clock_.monotonic_us();
+  if (auto written = hard_state_.write(identity_.log, state, std::move(done)); !written) disk_.fail(written.error());
+}
+
+bool LogOnDisk::read_tail(Offset from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const {
+  if (from < first_offset_) return false;
+  return from >= tail_.offset || cache_.read(from, limit, bytes_max, out);
+}
+
+bool LogOnDisk::read_tail(Index from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const {
+  if (from < first_index_) return false;
+  return from >= tail_.index || cache_.read(from, limit, bytes_max, out);
+}
+
+LogView LogOnDisk::view() const {
+  LogView view;
+  for (const auto& segment : segments_) {
+    if (!segment->on_disk) break;
+    view.segments.push_back({segment->file,
+                             segment->frozen ? segment->frozen : std::make_shared<const SegmentIndex>(segment->index),
+                             segment->durable_end, segment->durable_position});
+  }
+  view.holes = report_.holes;
+  view.first_offset = first_offset_;
+  view.end_offset = durable_.offset;
+  view.end_index = durable_.index;
+  return view;
+}
+
+std::uint64_t LogOnDisk::disk_bytes() const {
+  std::uint64_t bytes = pool_.disk_bytes();
+  for (const auto& segment : segments_) bytes += segment->file->header.segment_bytes;
+  return bytes;
+}
+
+Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<Directory> directory, const LogIdentity& identity,
+                                       const LogOptions& options, HardStateFile& hard_state, Disk& disk,
+                                       Clock& clock, Rng& rng) {
+  const Access access = options.direct && directory->has_direct() ? Access::direct : Access::write;
+  RecoveryInput input{identity.cluster, identity.log, identity.id,
+                      hard_state.find(identity.log).value_or(HardState{}), options.durable_is_commit, access, false};
+  auto recovered = recover_log(*directory, input);
+  if (!recovered) return std::unexpected(std::move(recovered.error()));
+  const std::vector<std::uint64_t> unused = std::exchange(recovered->unused, {});
+  std::shared_ptr<Directory> shared = std::move(directory);
+  auto log = std::make_unique<LogOnDisk>(shared, identity, options, hard_state, disk, clock, rng,
+                                         std::move(*recovered), access);
+  if (auto begun = log->begin(unused); !begun) return std::unexpected(std::move(begun.error()));
+  return log;
+}
+
+}  // namespace walraft::wal

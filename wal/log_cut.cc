@@ -1,0 +1,161 @@
+// Cutting a log at either end: truncate_suffix() and drop_prefix() of log.h.
+
+#include <algorithm>
+#include <utility>
+
+#include "wal/base/check.h"
+#include "wal/base/mutant.h"
+#include "wal/log_on_disk.h"
+
+namespace walraft::wal {
+
+void LogOnDisk::drop_prefix(Index to, Offset offset, Done done) {
+  CHECK(to <= durable_.index, to, durable_.index);
+  first_index_ = std::max(to, first_index_);
+  first_offset_ = std::max(offset, first_offset_);
+  HardState state = hard_state_.find(identity_.log).value_or(HardState{});
+  state.trim_index = first_index_;
+  state.trim_offset = first_offset_;
+  // The mark is durable before a file goes: a crash in between leaves files below it, which recovery
+  // removes (case R), and never a hole above it.
+  auto written = hard_state_.write(identity_.log, state, [this, alive = alive_, done = std::move(done)] {
+    if (!*alive) return;
+    retire_trimmed();
+    done();
+  });
+  if (!written) {
+    disk_.fail(written.error());
+    return;
+  }
+  hard_state_.flush();
+}
+
+// Oldest first; the segment that takes appends stays.
+void LogOnDisk::retire_trimmed() {
+  const Index durable_trim = hard_state_.find(identity_.log).value_or(HardState{}).trim_index;
+  std::vector<SegmentPool::Retired> retired;
+  while (segments_.size() > 1 && segments_.front()->sealed && segments_.front()->durable_end.index <= durable_trim) {
+    const LiveSegment& segment = *segments_.front();
+    const bool being_read = segment.file.use_count() > 1 && !mutant(Mutant::m21_trim_races_reader);
+    retired.push_back({segment.file->header.number, segment.file->header.segment_bytes, being_read});
+    segments_.pop_front();
+  }
+  if (!retired.empty()) pool_.retire(std::move(retired), [] {});
+}
+
+// Truncation, in this order, so that a crash anywhere leaves either the old log, a shorter prefix of
+// it that still reaches `to`, or the new one:
+//   drain         what is in flight is finished
+//   lower_bound   the hard state no longer claims what will be cut
+//   find_point    where the log stands at `to`
+//   remove_newer  segments that start at or behind `to` go, newest first (braft #119: else a hole)
+//   open_segment  a segment that starts at `to` becomes durable: what the one before it holds behind
+//                 `to` is void from here on (recovery case G), and no power cut brings it back
+void LogOnDisk::truncate_suffix(Index to, Done done) {
+  CHECK(!truncation_);
+  CHECK(to >= first_index_ && to <= tail_.index, to, first_index_, tail_.index);
+  truncation_.emplace();
+  truncation_->to = to;
+  truncation_->done = std::move(done);
+  flush();
+  advance_truncation();
+}
+
+void LogOnDisk::advance_truncation() {
+  using Step = Truncation::Step;
+  switch (truncation_->step) {
+    case Step::drain:
+      if (!writer_.idle()) return;  // group_durable() comes back here
+      if (truncation_->to == tail_.index) {
+        truncation_->step = Step::finish;
+        advance_truncation();
+        return;
+      }
+      truncation_->step = Step::lower_bound;
+      write_bound(std::min(bound_written_, truncation_->to), [this, alive = alive_] {
+        if (*alive) find_truncation_point();
+      });
+      hard_state_.flush();
+      return;
+    case Step::open_segment:
+      open_segment_at_truncation();
+      return;
+    case Step::finish: {
+      if (!writer_.idle()) return;
+      const Done done = std::move(truncation_->done);
+      truncation_.reset();
+      done();
+      return;
+    }
+    case Step::lower_bound:
+    case Step::find_point:
+    case Step::remove_newer:
+      return;  // their completions go on
+  }
+}
+
+void LogOnDisk::find_truncation_point() {
+  truncation_->step = Truncation::Step::find_point;
+  const Index to = truncation_->to;
+  if (to == segments_.front()->file->header.start.index) {
+    truncation_->point = segments_.front()->file->header.start;
+    remove_newer_segments();
+    return;
+  }
+  auto place = std::make_shared<BatchPlace>();
+  disk_.background(
+      0,
+      [place, to, reader = std::make_shared<LogReader>(view())]() -> Result<void> {
+        auto found = reader->find(Index(to.value - 1));
+        if (!found) return std::unexpected(std::move(found.error()));
+        *place = std::move(*found);
+        return {};
+      },
+      [this, alive = alive_, place](Result<void> found) {
+        if (!*alive) return;
+        if (!found) {
+          disk_.fail(found.error());
+          return;
+        }
+        const BatchHeader& last = place->header;
+        truncation_->point = {last.next_index(), last.next_offset(), last.term, last.timestamp_us, last.digest};
+        truncation_->end_position = place->position + frame_bytes(last.total_bytes());
+        remove_newer_segments();
+      });
+}
+
+void LogOnDisk::remove_newer_segments() {
+  truncation_->step = Truncation::Step::remove_newer;
+  std::vector<std::uint64_t> newer;
+  while (!segments_.empty() && segments_.back()->file->header.start.index >= truncation_->to) {
+    newer.push_back(segments_.back()->file->header.number);
+    segments_.pop_back();
+  }
+  if (!segments_.empty()) {
+    LiveSegment& last = *segments_.back();
+    if (last.frozen) last.index = *last.frozen;
+    last.index.cut(truncation_->to);
+    last.frozen.reset();
+    last.sealed = false;
+    last.end = last.durable_end = truncation_->point;
+    last.durable_position = truncation_->end_position;
+    last.end_position = last.file->header.segment_bytes;  // takes no more
+  }
+  cache_.cut(truncation_->to);
+  tail_ = durable_ = truncation_->point;
+  pool_.remove_in_order(std::move(newer), [this] {
+    truncation_->step = Truncation::Step::open_segment;
+    advance_truncation();
+  });
+}
+
+void LogOnDisk::open_segment_at_truncation() {
+  // A missing segment is waited for: tick() comes back here.
+  if (pool_.front(kSegmentBytesMin) == nullptr) return;
+  writer_.append_empty(open_next_segment());
+  truncation_->step = Truncation::Step::finish;
+  flush();
+  disk_.submit();
+}
+
+}  // namespace walraft::wal

@@ -1,0 +1,100 @@
+#pragma once
+
+// The parts of Log behind its interface: segments in use (here), the group that is being written
+// (group_writer.h), segments ahead of need (segment_pool.h), recent batches (tail_cache.h).
+// Private to log.cc and log_cut.cc.
+// Thread: shard.
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "wal/group_writer.h"
+#include "wal/log.h"
+#include "wal/recovery.h"
+#include "wal/segment_pool.h"
+#include "wal/tail_cache.h"
+
+namespace walraft::wal {
+
+class LogOnDisk final : public Log {
+ public:
+  LogOnDisk(std::shared_ptr<Directory> directory, const LogIdentity& identity, const LogOptions& options,
+            HardStateFile& hard_state, Disk& disk, Clock& clock, Rng& rng, RecoveredLog recovered, Access access);
+  ~LogOnDisk() override { *alive_ = false; }
+
+  Result<void> begin(const std::vector<std::uint64_t>& unused);
+
+  const RecoveryReport& recovery() const override { return report_; }
+  bool suspect() const override { return suspect_; }
+  LogPoint tail() const override { return tail_; }
+  Index durable() const override { return durable_.index; }
+  Offset durable_offset() const override { return durable_.offset; }
+  Index first_index() const override { return first_index_; }
+  Offset first_offset() const override { return first_offset_; }
+  std::vector<TermRun> history() const override;
+  Result<void> append(ByteView batch, Use use) override;
+  void flush() override { writer_.flush(durable_.index); }
+  void on_durable(DurableHandler handler) override { handler_ = std::move(handler); }
+  void tick() override;
+  bool read_tail(Offset from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const override;
+  bool read_tail(Index from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const override;
+  LogView view() const override;
+  void truncate_suffix(Index to, Done done) override;
+  void drop_prefix(Index to, Offset offset, Done done) override;
+  std::uint64_t pending_bytes() const override { return writer_.pending_bytes(); }
+  std::uint64_t disk_bytes() const override;
+
+ private:
+  Result<std::shared_ptr<LiveSegment>> place_for(std::uint64_t frame, Term term, Use use);
+  std::shared_ptr<LiveSegment> open_next_segment();
+  void group_durable(const std::shared_ptr<LiveSegment>& segment);
+  void seal(const std::shared_ptr<LiveSegment>& segment);
+  void write_bound(Index bound, Done done);
+  void retire_trimmed();
+
+  // truncate_suffix(), step by step (log_cut.cc).
+  struct Truncation {
+    enum class Step : std::uint8_t { drain, lower_bound, find_point, remove_newer, open_segment, finish };
+    Step step = Step::drain;
+    Index to;
+    LogPoint point;                   // the log at `to`
+    std::uint64_t end_position = 0;   // of what stays in the segment that holds the batch before it
+    Done done;
+  };
+  void advance_truncation();
+  void find_truncation_point();
+  void remove_newer_segments();
+  void open_segment_at_truncation();
+
+  std::shared_ptr<Directory> directory_;
+  const LogIdentity identity_;
+  const LogOptions options_;
+  const Access access_;
+  HardStateFile& hard_state_;
+  Disk& disk_;
+  Clock& clock_;
+  Rng& rng_;
+  RecoveryReport report_;
+  bool suspect_ = false;
+
+  std::deque<std::shared_ptr<LiveSegment>> segments_;  // in use or about to be, oldest first; the last one takes appends
+  LogPoint tail_, durable_;
+  Index first_index_;
+  Offset first_offset_;
+  TailCache cache_;
+  GroupWriter writer_;
+  SegmentPool pool_;
+  DurableHandler handler_;
+
+  bool last_group_proven_ = true;  // an empty group stands behind the last batch
+  std::uint64_t last_durable_us_ = 0;
+  Index bound_written_;
+  std::uint64_t bound_written_us_ = 0;
+
+  std::optional<Truncation> truncation_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace walraft::wal

@@ -1,0 +1,103 @@
+#pragma once
+
+// Segments ahead of need. An append must not wait for a file to be made, a directory to be synced or
+// blocks to be found: all that happens here, on the disk's background thread.
+//
+// A prepared segment is a file of its final size and name, both durable, with a zero header. Where it
+// is not a recycled one, its blocks are then written with zeros, in pieces and at no more than a tenth
+// of the disk's time: a synced write into written blocks costs half of one into merely allocated ones
+// (wal/DISK_FIGURES.md).
+//
+// Thread: shard, but for adopt() and prepare_first(), which block.
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "wal/base/clock.h"
+#include "wal/base/result.h"
+#include "wal/disk.h"
+#include "wal/filesystem.h"
+
+namespace walraft::wal {
+
+struct PreparedSegment {
+  std::uint64_t number = 0;
+  std::uint64_t segment_bytes = 0;
+  std::shared_ptr<File> file;
+  std::uint64_t written_bytes = 0;  // zeros written so far, from the start
+};
+
+class SegmentPool {
+ public:
+  struct Options {
+    Access access = Access::direct;
+    std::uint64_t segment_bytes = 0;       // of a grown log
+    std::uint64_t next_segment_bytes = 0;  // the next one to be made; fourfold from one to the next
+    std::uint64_t next_number = 1;
+  };
+
+  SegmentPool(std::shared_ptr<Directory> directory, Disk& disk, Clock& clock, const Options& options);
+  ~SegmentPool();
+  SegmentPool(const SegmentPool&) = delete;
+  SegmentPool& operator=(const SegmentPool&) = delete;
+
+  // Files that recovery found unused: those above `last_used` become prepared segments again, the
+  // others are removed. Blocks.
+  Result<void> adopt(const std::vector<std::uint64_t>& unused, std::uint64_t last_used);
+  // A segment for a log that has none. Blocks.
+  Result<void> prepare_first();
+
+  // The next segment if it is ready and at least this large; smaller ones before it are dropped.
+  // Null if there is none: then one is being made, or the disk is full (out_of_space()).
+  const PreparedSegment* front(std::uint64_t segment_bytes_min);
+  PreparedSegment take();  // what front() just returned
+  std::size_t ready() const { return ready_.size(); }
+
+  // Segments that the log no longer needs, oldest first: recycled if nobody reads them and the pool
+  // has use for them, else removed. `done` when that is durable.
+  struct Retired {
+    std::uint64_t number = 0;
+    std::uint64_t segment_bytes = 0;
+    bool being_read = false;
+  };
+  void retire(std::vector<Retired> segments, std::function<void()> done);
+
+  // Removes files, in this order, each durably before the next (truncation: newest first).
+  void remove_in_order(std::vector<std::uint64_t> numbers, std::function<void()> done);
+
+  // Makes what is missing; tries again after no_space.
+  void tick();
+
+  bool out_of_space() const { return out_of_space_; }
+  std::uint64_t disk_bytes() const;
+
+ private:
+  void start_making(std::uint64_t bytes_min);
+  void start_writing();
+  void add_ready(PreparedSegment segment);
+  void judge(const Error& error);
+  void background(std::uint64_t delay_us, Disk::Work work, Disk::Done done);
+  std::size_t wanted() const;
+
+  std::shared_ptr<Directory> directory_;  // after open() used by background work only, one job at a time
+  Disk& disk_;
+  Clock& clock_;
+  Access access_;
+  std::uint64_t segment_bytes_;
+  std::uint64_t next_segment_bytes_;
+  std::uint64_t next_number_;
+  std::deque<PreparedSegment> ready_;  // by number
+  std::uint64_t last_taken_ = 0;       // numbers only grow along a log
+  bool making_ = false;
+  bool writing_ = false;      // into ready_.front() or a later one: that one is not taken meanwhile
+  std::uint64_t writing_number_ = 0;
+  bool out_of_space_ = false;
+  std::uint64_t retry_at_us_ = 0;
+  std::uint64_t wanted_bytes_min_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // jobs may end after the pool
+};
+
+}  // namespace walraft::wal
