@@ -10,7 +10,7 @@ source=$PWD
 
 not_run() { echo "NOT RUN minimal_root: $*"; exit 0; }
 [ "$(id -u)" = 0 ] || not_run "making a root file system needs root"
-for tool in mmdebstrap git unshare chroot; do
+for tool in mmdebstrap git unshare pivot_root; do
   command -v "$tool" >/dev/null || not_run "$tool is missing (tools/dev/setup test)"
 done
 [ "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" = bookworm ] || not_run "this machine is no Debian 12"
@@ -52,13 +52,22 @@ git clone -q --no-local --depth 1 "file://$source" "$root/srv/walraft"
 in_root() { # SECONDS COMMAND...
   local limit=$1
   shift
+  # The root becomes the mount namespace's own (pivot_root, not chroot), so that tests can make namespaces in it.
   # shellcheck disable=SC2016  # for the inner shell
   timeout --kill-after=10 "$limit" unshare --mount --pid --fork --kill-child bash -c '
+    set -e
     root=$1; shift
-    mount --rbind /dev "$root/dev" && mount --rbind /sys "$root/sys" && mount -t proc proc "$root/proc" &&
-    mount -t tmpfs tmpfs "$root/run" &&
-    exec chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-      LANG=C.UTF-8 ${http_proxy:+http_proxy=$http_proxy} ${https_proxy:+https_proxy=$https_proxy} \
+    mount --bind "$root" "$root"
+    mount --rbind /dev "$root/dev"
+    mount --rbind /sys "$root/sys"
+    mount -t proc proc "$root/proc"
+    mount -t tmpfs tmpfs "$root/run"
+    cd "$root"
+    mkdir -p .host
+    pivot_root . .host
+    umount -l .host
+    exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+      ${http_proxy:+http_proxy=$http_proxy} ${https_proxy:+https_proxy=$https_proxy} \
       bash -c "cd /srv/walraft && exec \"\$@\"" bash "$@"' bash "$root" "$@"
 }
 
