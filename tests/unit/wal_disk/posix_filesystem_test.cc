@@ -330,6 +330,9 @@ TEST_F(PosixFilesystem, FullDeviceIsNoSpaceAndStaysUsable) {
 }
 
 TEST_F(PosixFilesystem, OutOfDescriptorsIsOverLimit) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "NOT RUN: the sanitizer opens descriptors itself to check a virtual call";
+#endif
   struct rlimit before {};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
   const struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
