@@ -21,8 +21,9 @@ namespace walraft::wal {
 
 class UringDisk final : public Disk {
  public:
-  // In the kernel at once, at most; what is more waits here.
-  static constexpr unsigned kInFlightMax = 256;
+  // In the kernel at once, at most; what is more waits here. Good for 100 logs and for 1,000; deeper
+  // rings make 100 slower (wal/DISK_FIGURES.md).
+  static constexpr unsigned kInFlightMax = 64;
 
   // Null if this kernel, or the sandbox of this process, has no io_uring.
   static std::unique_ptr<UringDisk> make(Clock& clock);
