@@ -1,0 +1,75 @@
+#pragma once
+
+// What the replicas of one shard share: the disk, the hard state, the clock, the budget of bytes in flight, and the
+// turn of the loop that sends everything off together.
+// Thread: shard, but the constructor.
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "wal/base/clock.h"
+#include "wal/base/ids.h"
+#include "wal/disk.h"
+#include "wal/hard_state.h"
+
+namespace walraft::replication {
+
+class Replica;
+
+struct Limits {
+  std::uint32_t record_bytes_max = 1u << 20;
+  std::uint32_t batch_bytes_max = 4u << 20;      // records without their length fields
+  std::uint64_t inflight_bytes_max = 64u << 20;  // appended but not committed, over all logs of the shard
+};
+
+class Shard {
+ public:
+  // `wake` asks for a turn() soon, on the shard thread, after what the loop has ready now. All references outlive the
+  // shard.
+  Shard(NodeId node, const Limits& limits, wal::Disk& disk, wal::HardStateFile& hard_state, Clock& clock, Rng& rng,
+        std::function<void()> wake);
+
+  NodeId node() const { return node_; }
+  const Limits& limits() const { return limits_; }
+  wal::Disk& disk() { return disk_; }
+  wal::HardStateFile& hard_state() { return hard_state_; }
+  Clock& clock() { return clock_; }
+  Rng& rng() { return rng_; }
+
+  // One turn: every replica with news goes on, then the disk gets it all.
+  void turn();
+  // Delivers the disk's completions, then takes a turn. Call it when Disk::event_descriptor() is readable.
+  void disk_turn();
+  // Housekeeping of all logs; every 100 ms or so.
+  void tick();
+
+  // For replicas.
+  void add(Replica& replica);
+  void remove(Replica& replica);
+  void mark(Replica& replica);  // has something for the next turn
+  void stall(Replica& replica);  // waits for the disk: gets a turn after its next completion
+  bool reserve(std::uint64_t bytes);
+  void release(std::uint64_t bytes) { inflight_bytes_ -= bytes; }
+
+  std::uint64_t inflight_bytes() const { return inflight_bytes_; }
+
+ private:
+  void turn_stalled();
+
+  NodeId node_;
+  Limits limits_;
+  wal::Disk& disk_;
+  wal::HardStateFile& hard_state_;
+  Clock& clock_;
+  Rng& rng_;
+  std::function<void()> wake_;
+  std::vector<Replica*> replicas_;
+  std::vector<Replica*> marked_;
+  std::vector<Replica*> stalled_;
+  std::vector<Replica*> turning_;  // scratch of turn()
+  bool woken_ = false;
+  std::uint64_t inflight_bytes_ = 0;
+};
+
+}  // namespace walraft::replication
