@@ -1,0 +1,322 @@
+#include "rpc/stream/connection.h"
+
+#include <algorithm>
+#include <array>
+
+#include "rpc/stream/server.h"
+#include "rpc/stream/sessions.h"
+#include "wal/base/check.h"
+
+namespace walraft::rpc {
+namespace {
+
+constexpr std::size_t kWriteBytes = 1u << 20;  // handed to the stream at once
+constexpr std::size_t kWritePieces = 256;
+constexpr std::size_t kSmallBytes = 64u << 10;  // small frames are gathered up to here
+
+}  // namespace
+
+Connection::Connection(Server& server, std::unique_ptr<ByteStream> stream)
+    : server_(server), stream_(std::move(stream)), deadline_(server.loop()) {}
+
+Connection::~Connection() = default;
+
+void Connection::start() {
+  deadline_.start(kHandshakeDeadline, [this] {
+    fail({Code::invalid, "no HELLO came within 5 s", 0});
+  });
+  read_more();
+}
+
+void Connection::fail(Error error) {
+  if (failed_ || closed_) return;
+  sessions_.clear();
+  send_error(0, 0, error);
+  failed_ = true;
+  // The peer reads the reason before the end: closing at once with bytes of its own unread would reset the connection.
+  deadline_.start(kLingerDeadline, [this] { close(); });
+}
+
+void Connection::close() {
+  if (closed_) return;
+  closed_ = true;
+  const auto self = shared_from_this();
+  deadline_.cancel();
+  sessions_.clear();
+  stream_->close();
+  queue_.clear();
+  server_.forget(*this);
+}
+
+// --- Reading ----------------------------------------------------------------------------------------------------------
+
+void Connection::read_more() {
+  if (reading_ || closed_) return;
+  if (!failed_ && (saturated() || queue_bytes_ >= 2 * kQueueBytesMax)) return;
+  reading_ = true;
+  stream_->read(decoder_.space(), [self = shared_from_this()](std::size_t bytes) { self->on_read(bytes); });
+}
+
+void Connection::on_read(std::size_t bytes) {
+  reading_ = false;
+  if (bytes == 0) return close();
+  if (failed_) return read_more();  // what still comes is dropped: the same memory is filled again
+  decoder_.filled(bytes);
+  take_frames();
+}
+
+void Connection::take_frames() {
+  if (taking_ || failed_ || closed_) return;
+  taking_ = true;
+  const auto self = shared_from_this();
+  while (!saturated()) {
+    const auto frame = decoder_.next();
+    if (!frame) break;
+    const Result<void> taken = *frame ? on_frame(**frame) : std::unexpected(frame->error());
+    if (!taken) {
+      server_.count_protocol_error();
+      fail(taken.error());
+    }
+    if (failed_ || closed_) break;
+  }
+  taking_ = false;
+  read_more();
+}
+
+void Connection::add_unanswered(std::size_t bytes) {
+  ++unanswered_;
+  unanswered_bytes_ += bytes;
+}
+
+void Connection::answered(std::size_t bytes) {
+  const bool was_saturated = saturated();
+  --unanswered_;
+  unanswered_bytes_ -= bytes;
+  if (was_saturated && !saturated()) {
+    server_.loop().post([self = shared_from_this()] { self->take_frames(); });
+  }
+}
+
+Result<void> Connection::on_frame(const FrameDecoder::Frame& frame) {
+  if (!welcomed_) {
+    if (frame.header.type == FrameType::hello && frame.header.channel == 0) return on_hello(frame);
+    return error(Code::invalid, "the first frame must be HELLO, not " + std::string(name_of(frame.header.type)));
+  }
+  switch (frame.header.type) {
+    case FrameType::ping: {
+      const auto ping = decode_ping(frame.payload);
+      if (!ping) return std::unexpected(ping.error());
+      send(FrameType::pong, 0, Term(), encode(*ping));
+      return {};
+    }
+    case FrameType::pong: return {};
+    case FrameType::open: return on_open(frame);
+    case FrameType::close:
+      sessions_.erase(frame.header.channel);
+      return {};
+    case FrameType::append:
+    case FrameType::read:
+    case FrameType::credit: {
+      const auto session = sessions_.find(frame.header.channel);
+      // The session may have ended while the frame was on its way; its ERROR told the client.
+      if (session == sessions_.end()) return {};
+      if (session->second == nullptr) return error(Code::invalid, "a request came before the answer to OPEN");
+      const auto keep = session->second;
+      return keep->on_frame(frame);
+    }
+    default:
+      return error(Code::invalid, "a client does not send " + std::string(name_of(frame.header.type)));
+  }
+}
+
+// --- Handshake and sessions -------------------------------------------------------------------------------------------
+
+Result<void> Connection::on_hello(const FrameDecoder::Frame& frame) {
+  const auto hello = decode_hello(frame.payload);
+  if (!hello) return std::unexpected(hello.error());
+  const ServerOptions& options = server_.options();
+  if (hello->version_min > kProtocolVersion || hello->version_max < kProtocolVersion) {
+    return error(Code::invalid, "the client speaks stream protocol " + std::to_string(hello->version_min) + " to " +
+                                    std::to_string(hello->version_max) + "; this node speaks 1");
+  }
+  if (hello->kind == PeerKind::node) {
+    return error(Code::invalid, "this release runs one node: it takes no connections of other members");
+  }
+  if (!hello->cluster_name.empty() && hello->cluster_name != options.cluster_name) {
+    return error(Code::denied, "this is cluster \"" + options.cluster_name + "\", not \"" + hello->cluster_name + "\"");
+  }
+  if (!hello->cluster_uuid.is_none() && hello->cluster_uuid != options.cluster_uuid) {
+    return error(Code::denied, "this is another cluster of the name \"" + options.cluster_name + "\": its uuid is " +
+                                   to_string(options.cluster_uuid) + ", not " + to_string(hello->cluster_uuid));
+  }
+  welcomed_ = true;
+  deadline_.cancel();
+  const replication::Limits& limits = server_.shard().limits();
+  send(FrameType::welcome, 0, Term(),
+       encode(Welcome{.version = kProtocolVersion, .cluster_name = options.cluster_name,
+                      .cluster_uuid = options.cluster_uuid, .node = options.node, .software = options.software,
+                      .features = 0, .record_bytes_max = limits.record_bytes_max,
+                      .batch_bytes_max = limits.batch_bytes_max, .inflight_bytes_max = limits.inflight_bytes_max}));
+  return {};
+}
+
+Result<void> Connection::on_open(const FrameDecoder::Frame& frame) {
+  const std::uint32_t channel = frame.header.channel;
+  if (channel == 0) return error(Code::invalid, "OPEN names channel 0, which is the connection itself");
+  if (sessions_.contains(channel)) {
+    return error(Code::invalid, "OPEN names channel " + std::to_string(channel) + ", which is in use");
+  }
+  const auto open = decode_open(frame.payload);
+  if (!open) return std::unexpected(open.error());
+  if (sessions_.size() >= kChannelsMax) {
+    send_error(channel, 0, {Code::over_limit, "a connection carries at most 1024 sessions", 0});
+    return {};
+  }
+  if (server_.draining()) {
+    send_error(channel, 0, {Code::unavailable, "this node is shutting down", 0});
+    return {};
+  }
+  if (replication::Replica* replica = server_.catalogue().find(open->log_name);
+      replica != nullptr && replica != &server_.catalogue().system()) {
+    open_session(*open, channel);
+    return {};
+  }
+  if (auto good = check_log_name(open->log_name); !good) {
+    send_error(channel, 0, good.error());
+    return {};
+  }
+  if (!open->create) {
+    send_error(channel, 0, {Code::not_found, "log \"" + open->log_name + "\": there is no such log", 0});
+    return {};
+  }
+  sessions_[channel] = nullptr;
+  server_.catalogue().create(
+      {.name = open->log_name}, [weak = weak_from_this(), open = *open, channel](Result<replication::Replica*> made) {
+        const auto self = weak.lock();
+        if (!self || self->closed_ || self->failed_) return;
+        if (!self->sessions_.contains(channel)) return;  // closed meanwhile
+        self->sessions_.erase(channel);
+        if (!made) return self->send_error(channel, 0, made.error());
+        self->open_session(open, channel);
+      });
+  return {};
+}
+
+void Connection::open_session(const Open& open, std::uint32_t channel) {
+  replication::Replica& replica = *server_.catalogue().find(open.log_name);
+  switch (open.kind) {
+    case SessionKind::appender:
+      if (open.writer_epoch != Epoch(0)) {
+        return send_error(channel, 0, {Code::invalid, "this release has no writer epochs yet", 0});
+      }
+      sessions_[channel] = make_appender_session(*this, channel, replica);
+      return;
+    case SessionKind::reader: sessions_[channel] = make_reader_session(*this, channel, replica); return;
+    case SessionKind::subscriber:
+      sessions_[channel] = make_subscriber_session(*this, channel, replica, open);
+      return;
+  }
+}
+
+void Connection::end_session(std::uint32_t channel, const Error& error) {
+  if (closed_ || failed_) return;
+  const auto at = sessions_.find(channel);
+  if (at == sessions_.end()) return;
+  const auto keep = at->second;  // it may be the caller
+  sessions_.erase(at);
+  send_error(channel, 0, error);
+}
+
+// --- Writing ----------------------------------------------------------------------------------------------------------
+
+Connection::Piece& Connection::tail_piece() {
+  if (queue_.size() <= in_write_ || !queue_.back().batches.empty() || queue_.back().bytes.size() >= kSmallBytes) {
+    queue_.emplace_back();
+  }
+  return queue_.back();
+}
+
+void Connection::send(FrameType type, std::uint32_t channel, Term term, ByteView payload) {
+  if (closed_ || failed_) return;
+  Piece& piece = tail_piece();
+  const auto header = encode(FrameHeader{
+      .type = type, .length = static_cast<std::uint32_t>(payload.size()), .channel = channel, .term = term});
+  const std::size_t at = piece.bytes.size();
+  piece.bytes.resize(at + header.size() + payload.size());
+  std::copy(header.begin(), header.end(), piece.bytes.begin() + static_cast<std::ptrdiff_t>(at));
+  std::copy(payload.begin(), payload.end(), piece.bytes.begin() + static_cast<std::ptrdiff_t>(at + header.size()));
+  piece.total += header.size() + payload.size();
+  queue_bytes_ += header.size() + payload.size();
+  schedule_write();
+}
+
+void Connection::send_records(std::uint32_t channel, Term term, const Records& records,
+                              std::vector<wal::BatchRef> batches) {
+  if (closed_ || failed_) return;
+  Piece& piece = tail_piece();
+  const auto header = encode(FrameHeader{.type = FrameType::records,
+                                         .length = static_cast<std::uint32_t>(Records::kBytes + records.bytes),
+                                         .channel = channel, .term = term});
+  const auto fixed = encode(records);
+  const std::size_t at = piece.bytes.size();
+  piece.bytes.resize(at + header.size() + fixed.size());
+  std::copy(header.begin(), header.end(), piece.bytes.begin() + static_cast<std::ptrdiff_t>(at));
+  std::copy(fixed.begin(), fixed.end(), piece.bytes.begin() + static_cast<std::ptrdiff_t>(at + header.size()));
+  const std::size_t total = header.size() + fixed.size() + records.bytes;
+  piece.batches = std::move(batches);
+  piece.total += total;
+  queue_bytes_ += total;
+  schedule_write();
+}
+
+void Connection::send_error(std::uint32_t channel, std::uint64_t request, const Error& error) {
+  send(FrameType::error, channel, Term(), encode(ErrorMessage{.request = request, .error = error}));
+}
+
+// What one turn of the loop produces goes out in one write.
+void Connection::schedule_write() {
+  if (write_scheduled_ || in_write_ > 0) return;
+  write_scheduled_ = true;
+  server_.loop().post([self = shared_from_this()] {
+    self->write_scheduled_ = false;
+    self->write_more();
+  });
+}
+
+void Connection::write_more() {
+  if (closed_ || in_write_ > 0 || queue_.empty()) return;
+  std::vector<ByteView> pieces;
+  std::size_t bytes = 0;
+  while (in_write_ < queue_.size() && bytes < kWriteBytes && pieces.size() < kWritePieces) {
+    const Piece& piece = queue_[in_write_++];
+    pieces.emplace_back(piece.bytes);
+    for (const wal::BatchRef& batch : piece.batches) pieces.push_back(batch.bytes);
+    bytes += piece.total;
+  }
+  stream_->write(pieces, [self = shared_from_this()](bool ok) { self->on_written(ok); });
+}
+
+void Connection::on_written(bool ok) {
+  if (!ok) return close();
+  const bool could_send = can_send();
+  for (; in_write_ > 0; --in_write_) {
+    queue_bytes_ -= queue_.front().total;
+    queue_.pop_front();
+  }
+  if (failed_ && queue_.empty()) return stream_->finish();
+  write_more();
+  if (!could_send && can_send()) {
+    // Sessions may end while they send.
+    std::vector<std::shared_ptr<Session>> sessions;
+    for (const auto& [channel, session] : sessions_) {
+      if (session) sessions.push_back(session);
+    }
+    for (const auto& session : sessions) {
+      if (!can_send()) break;
+      session->on_writable();
+    }
+  }
+  read_more();
+}
+
+}  // namespace walraft::rpc

@@ -1,0 +1,162 @@
+#include "rpc/stream/listener.h"
+
+#include <netinet/tcp.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/write.hpp>
+#include <vector>
+
+namespace walraft::rpc {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using ErrorCode = boost::system::error_code;
+using namespace std::chrono_literals;
+
+std::string text_of(const tcp::endpoint& endpoint) {
+  const auto address = endpoint.address().to_string();
+  const auto port = std::to_string(endpoint.port());
+  return endpoint.address().is_v6() ? "[" + address + "]:" + port : address + ":" + port;
+}
+
+class TcpStream final : public ByteStream {
+ public:
+  explicit TcpStream(tcp::socket socket) : inside_(std::make_shared<Inside>(std::move(socket))) {
+    ErrorCode ignored;
+    const auto endpoint = inside_->socket.remote_endpoint(ignored);
+    peer_ = ignored ? "a closed connection" : text_of(endpoint);
+    inside_->socket.set_option(tcp::no_delay(true), ignored);
+    inside_->socket.set_option(asio::socket_base::keep_alive(true), ignored);
+    // A peer that vanished without a word is noticed in half a minute, idle or not.
+    for (const auto& [name, value] : {std::pair{TCP_USER_TIMEOUT, 30'000}, {TCP_KEEPIDLE, 10}, {TCP_KEEPINTVL, 5},
+                                     {TCP_KEEPCNT, 4}}) {
+      ::setsockopt(inside_->socket.native_handle(), IPPROTO_TCP, name, &value, sizeof value);
+    }
+  }
+  ~TcpStream() override { close(); }
+
+  void read(MutableBytes into, OnRead done) override {
+    inside_->socket.async_read_some(asio::buffer(into.data(), into.size()),
+                                    [inside = inside_, done = std::move(done)](ErrorCode failed, std::size_t bytes) {
+                                      if (inside->open) done(failed ? 0 : bytes);
+                                    });
+  }
+
+  void write(std::span<const ByteView> pieces, OnWritten done) override {
+    inside_->buffers.clear();
+    for (const ByteView piece : pieces) inside_->buffers.emplace_back(piece.data(), piece.size());
+    asio::async_write(inside_->socket, inside_->buffers,
+                      [inside = inside_, done = std::move(done)](ErrorCode failed, std::size_t) {
+                        if (inside->open) done(!failed);
+                      });
+  }
+
+  void finish() override {
+    ErrorCode ignored;
+    inside_->socket.shutdown(tcp::socket::shutdown_send, ignored);
+  }
+
+  void close() override {
+    if (!inside_->open) return;
+    inside_->open = false;
+    ErrorCode ignored;
+    inside_->socket.shutdown(tcp::socket::shutdown_send, ignored);
+    inside_->socket.close(ignored);
+  }
+
+  const std::string& peer() const override { return peer_; }
+
+ private:
+  struct Inside {  // outlives the stream until the operations that close() cancelled are through
+    explicit Inside(tcp::socket s) : socket(std::move(s)) {}
+    tcp::socket socket;
+    std::vector<asio::const_buffer> buffers;
+    bool open = true;
+  };
+  std::shared_ptr<Inside> inside_;
+  std::string peer_;
+};
+
+Result<tcp::endpoint> parse_address(const std::string& address) {
+  const auto bad = [&] {
+    return error(Code::invalid, "\"" + address + "\" is no address to listen on; it must be like 127.0.0.1:7400 or [::1]:7400");
+  };
+  const auto colon = address.rfind(':');
+  if (colon == std::string::npos || colon + 1 == address.size() || address.size() - colon > 6) return bad();
+  unsigned long port = 0;
+  for (const char c : address.substr(colon + 1)) {
+    if (c < '0' || c > '9') return bad();
+    port = port * 10 + static_cast<unsigned long>(c - '0');
+  }
+  std::string host = address.substr(0, colon);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host == "localhost") host = "127.0.0.1";
+  ErrorCode failed;
+  const auto ip = asio::ip::make_address(host, failed);
+  if (failed || port > 65'535) return bad();
+  return tcp::endpoint(ip, static_cast<std::uint16_t>(port));
+}
+
+}  // namespace
+
+struct Listener::Inside : std::enable_shared_from_this<Inside> {
+  Inside(Loop& loop, OnAccept handler)
+      : acceptor(loop.context()), retry(loop), on_accept(std::move(handler)) {}
+
+  void accept() {
+    acceptor.async_accept([self = shared_from_this()](ErrorCode failed, tcp::socket socket) {
+      if (!self->acceptor.is_open()) return;
+      if (!failed) {
+        self->on_accept(std::make_unique<TcpStream>(std::move(socket)));
+        return self->accept();
+      }
+      // Out of descriptors, most likely (fault:P6): the connections that are open go on, the next one waits a little.
+      self->retry.start(100ms, [self] {
+        if (self->acceptor.is_open()) self->accept();
+      });
+    });
+  }
+
+  tcp::acceptor acceptor;
+  Loop::Timer retry;
+  OnAccept on_accept;
+};
+
+Result<std::unique_ptr<Listener>> Listener::listen(Loop& loop, const std::string& address, OnAccept on_accept) {
+  const auto endpoint = parse_address(address);
+  if (!endpoint) return std::unexpected(endpoint.error());
+  auto inside = std::make_shared<Inside>(loop, std::move(on_accept));
+  ErrorCode failed;
+  const auto fail = [&](const char* what) {
+    return error(failed == asio::error::address_in_use ? Code::exists : Code::failed,
+                 std::string("cannot ") + what + " " + address + ": " + failed.message());
+  };
+  tcp::acceptor& acceptor = inside->acceptor;
+  acceptor.open(endpoint->protocol(), failed);
+  if (failed) return fail("open a socket for");
+  acceptor.set_option(tcp::acceptor::reuse_address(true), failed);
+  if (endpoint->address().is_v6()) acceptor.set_option(asio::ip::v6_only(false), failed);
+  acceptor.bind(*endpoint, failed);
+  if (failed) return fail("listen on");
+  acceptor.listen(asio::socket_base::max_listen_connections, failed);
+  if (failed) return fail("listen on");
+  inside->accept();
+  return std::unique_ptr<Listener>(new Listener(std::move(inside)));
+}
+
+Listener::~Listener() {
+  ErrorCode ignored;
+  inside_->retry.cancel();
+  inside_->acceptor.close(ignored);
+}
+
+std::uint16_t Listener::port() const {
+  ErrorCode ignored;
+  return inside_->acceptor.local_endpoint(ignored).port();
+}
+
+}  // namespace walraft::rpc

@@ -1,0 +1,42 @@
+#pragma once
+
+// Where sessions get committed batches from: the log's memory if they are there, else its files by way of the reader
+// thread. One fetch at a time. Thread: shard.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "replication/replica/replica.h"
+#include "rpc/stream/reader_pool.h"
+#include "rpc/wire/messages.h"
+#include "wal/base/result.h"
+#include "wal/chunk.h"
+#include "wal/log_view.h"
+
+namespace walraft::rpc {
+
+class RecordSource {
+ public:
+  using Batches = std::vector<wal::BatchRef>;
+
+  RecordSource(replication::Replica& replica, ReaderPool& pool);
+  ~RecordSource();  // no callback runs any more
+
+  // The offset that `from` means now. `done` may run from within the call.
+  // Errors: trimmed {first kept} for an offset below the first one kept.
+  void resolve(const From& from, std::function<void(Result<Offset>)> done);
+
+  // Whole batches from the one that holds `from` on: at least one, about `bytes_max` at most. `from` is below
+  // committed(). `done` may run from within the call. Errors: those of wal::LogReader::read().
+  void fetch(Offset from, std::size_t bytes_max, std::function<void(Result<Batches>)> done);
+
+ private:
+  replication::Replica& replica_;
+  ReaderPool& pool_;
+  std::shared_ptr<wal::LogReader> reader_;  // used by the pool's thread while a fetch is under way
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace walraft::rpc
