@@ -1,0 +1,67 @@
+#pragma once
+
+// Inside the client: the session behind a Subscription.
+
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "client/client.h"
+#include "client/connection.h"
+
+namespace walraft::client_inside {
+
+class SubscriberChannel final : public Channel, public std::enable_shared_from_this<SubscriberChannel> {
+ public:
+  SubscriberChannel(std::shared_ptr<Connection> connection, std::string log, const SubscribeOptions& options);
+
+  // The caller's thread.
+  std::future<Result<rpc::Opened>> begin();
+  Result<Event> next(std::optional<std::chrono::microseconds> timeout);
+  void end();
+  Offset position();
+  Offset committed();
+
+  // The client's thread.
+  void on_ready() override;
+  void on_frame(const rpc::FrameDecoder::Frame& frame) override;
+  void on_lost(const Error& reason) override;
+  void on_unreachable(const Error& reason) override;
+  void on_stop() override;
+
+ private:
+  void on_opened(const rpc::Opened& opened);
+  void on_error(Error error);
+  void finish(Error error);
+  void deliver(Event event, std::size_t bytes);
+
+  const std::shared_ptr<Connection> connection_;
+  const std::string log_;
+  const SubscribeOptions options_;
+
+  // The client's thread.
+  std::promise<Result<rpc::Opened>> opening_;
+  bool began_ = false;    // opening_ is kept
+  bool active_ = false;   // the session is open on the connection in use
+  Offset expected_;       // must come next; once began_
+  bool positioned_ = false;
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  struct Queued {
+    Event event;
+    std::size_t bytes = 0;
+  };
+  std::deque<Queued> events_;
+  std::uint64_t queued_bytes_ = 0;  // of events_
+  std::uint64_t owed_bytes_ = 0;    // taken by next(), not yet given back as credit
+  std::optional<Error> final_error_;
+  Offset position_;
+  Offset committed_;
+};
+
+}  // namespace walraft::client_inside
