@@ -1,6 +1,6 @@
 #pragma once
 
-// The bytes of the hard-state file. wal/FORMAT_hard_state.md explains; this file and its .cc rule.
+// The bytes of the hard-state file. wal/FORMAT.md explains; this file and its .cc rule.
 //
 //   header copy 0 (4 KiB) | pair 0 twin 0 (1 MiB) | pair 1 twin 0 (1 MiB)
 //   header copy 1 (4 KiB) | pair 0 twin 1 (1 MiB) | pair 1 twin 1 (1 MiB)

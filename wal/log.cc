@@ -174,11 +174,10 @@ std::shared_ptr<LiveSegment> LogOnDisk::open_next_segment() {
 }
 
 void LogOnDisk::group_durable(const std::shared_ptr<LiveSegment>& segment) {
-  // A new segment in use proves that the one before it is complete.
-  for (const auto& earlier : segments_) {
-    if (earlier == segment) break;
-    if (!earlier->sealed && !earlier->frozen) seal(earlier);
-  }
+  // A new segment in use proves that those before it are complete.
+  auto at = std::find(segments_.rbegin(), segments_.rend(), segment);
+  CHECK(at != segments_.rend());
+  while (++at != segments_.rend() && !(*at)->frozen) seal(*at);
   durable_ = segment->durable_end;
   last_durable_us_ = clock_.monotonic_us();
   cache_.evict(durable_.index);

@@ -125,6 +125,7 @@ std::optional<WalkStart> start_behind_damage(const SegmentView& segment, Positio
 }
 
 constexpr std::size_t kFirstWindowBytes = 64u << 10;
+constexpr std::size_t kWindowBytesMax = 4u << 20;
 
 }  // namespace
 
@@ -150,9 +151,11 @@ Result<void> LogReader::read_from(Position from, std::size_t bytes_max, std::vec
   std::size_t bytes = 0;
   for (int attempt = 0;; ++attempt) {
     BatchWalk walk(*segment, start.position, start.index, start.end_position);
-    walk.window().renew(std::max(kFirstWindowBytes, std::min(bytes_max, std::size_t{1} << 20)));
+    walk.window().renew(std::clamp(bytes_max, kFirstWindowBytes, kWindowBytesMax));
     std::string damage;
     while (bytes < bytes_max) {
+      // One window a call: what lies across its end is read from its start the next time.
+      if (bytes > 0 && !walk.window().holds(walk.position(), kGroupHeaderBytes + kBatchHeaderBytes)) return {};
       auto header = walk.next();
       if (!header) {
         damage = std::move(header.error().message);
@@ -160,6 +163,7 @@ Result<void> LogReader::read_from(Position from, std::size_t bytes_max, std::vec
       }
       if (!*header) return {};
       if (from < end_of(**header, from)) {
+        if (bytes > 0 && !walk.window().holds(walk.position(), static_cast<std::size_t>((*header)->total_bytes()))) return {};
         auto whole = walk.bytes();
         if (!whole) {
           damage = std::move(whole.error().message);

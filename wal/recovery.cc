@@ -173,6 +173,10 @@ class Recovery {
       why = "the footer reaches behind the start of the next segment";
     } else {
       segment.footer = std::move(*footer);
+      // Nobody writes it any more: from now on it is read through the page cache.
+      if (auto cached = directory_.open(segment_name(header.number), Access::read)) {
+        segment.file->file = std::shared_ptr<File>(std::move(*cached));
+      }
       return;
     }
     note(RecoveryCase::footer_damaged, header.number, at, {}, {}, why);

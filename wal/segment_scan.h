@@ -27,6 +27,11 @@ class FileWindow {
   // or of the window. `failed` if the medium cannot give them.
   Result<ByteView> view(std::uint64_t position, std::size_t bytes);
 
+  // Whether view() of these bytes would read nothing.
+  bool holds(std::uint64_t position, std::size_t bytes) const {
+    return chunk_ && position >= start_ && position + bytes <= start_ + filled_;
+  }
+
   // Hands the window's memory over, for whoever keeps views of it.
   std::shared_ptr<const Chunk> share() const { return chunk_; }
   // The next view() reads into memory of its own, at least this much of the file at once.

@@ -14,12 +14,12 @@ SimDisk::SimDisk(SimFilesystem& filesystem, SimClock& clock)
 SimDisk::~SimDisk() {
   if (!alive()) return;
   for (const Write& write : in_flight_) {
-    filesystem_.close_write(write.file, write.position, !write.hangs && !failed_);
+    filesystem_.close_write(write.file, write.position, !write.hangs && !failed());
   }
 }
 
 void SimDisk::write(wal::DurableWrite& write) {
-  if (!alive() || failed_) return;
+  if (!alive() || failed()) return;
   CHECK(write.file != nullptr);
   const auto* file = dynamic_cast<const SimFile*>(write.file);
   CHECK(file != nullptr, "not a file of the simulator");
@@ -36,7 +36,7 @@ void SimDisk::write(wal::DurableWrite& write) {
 }
 
 void SimDisk::submit() {
-  while (alive() && !failed_ && !queued_.empty()) {
+  while (alive() && !failed() && !queued_.empty()) {
     Write next = queued_.front();
     queued_.erase(queued_.begin());
     next.due_us = clock_.monotonic_us() + rng_.between(latency_min_us_, latency_max_us_);
@@ -54,7 +54,7 @@ std::size_t SimDisk::poll() {
     bool& flag;
     ~Reset() { flag = false; }
   } reset{polling_};  // a SimCrash may pass through
-  for (std::size_t left = deliveries_.size(); left > 0 && alive() && !failed_; --left) {
+  for (std::size_t left = deliveries_.size(); left > 0 && alive() && !failed(); --left) {
     Delivery delivery = std::move(deliveries_.front());
     deliveries_.pop_front();
     if (delivery.done) {
@@ -78,16 +78,22 @@ std::size_t SimDisk::poll() {
 }
 
 void SimDisk::background(std::uint64_t delay_us, Work work, Done done) {
-  if (!alive() || failed_) return;
+  CHECK(work != nullptr);
+  if (!alive() || failed()) return;
   const std::uint64_t due_us = clock_.monotonic_us() + delay_us;
   const auto at = std::ranges::upper_bound(jobs_, due_us, {}, &Job::due_us);
   jobs_.insert(at, {due_us, std::move(work), std::move(done)});
 }
 
 void SimDisk::fail(const Error& error) {
-  if (failed_ || !alive()) return;
-  failed_ = true;
-  if (handler_) handler_(error);
+  if (failed() || !alive()) return;
+  failure_ = error;
+  if (handler_) std::exchange(handler_, nullptr)(*failure_);
+}
+
+void SimDisk::on_failure(FailureHandler handler) {
+  handler_ = std::move(handler);
+  if (failed() && handler_) std::exchange(handler_, nullptr)(*failure_);
 }
 
 std::uint64_t SimDisk::oldest_write_age_us() const {
@@ -102,7 +108,7 @@ std::uint64_t SimDisk::oldest_write_age_us() const {
 
 std::vector<std::size_t> SimDisk::completable() const {
   std::vector<std::size_t> which;
-  if (!alive() || hanging_ || failed_) return which;
+  if (!alive() || hanging_ || failed()) return which;
   for (std::size_t i = 0; i < in_flight_.size(); ++i) {
     if (!in_flight_[i].hangs && in_flight_[i].due_us <= clock_.monotonic_us()) which.push_back(i);
   }
@@ -133,7 +139,7 @@ void SimDisk::complete_all() {
 }
 
 bool SimDisk::run_one_job() {
-  if (!alive() || hanging_ || failed_ || jobs_.empty() || jobs_.front().due_us > clock_.monotonic_us()) return false;
+  if (!alive() || hanging_ || failed() || jobs_.empty() || jobs_.front().due_us > clock_.monotonic_us()) return false;
   Job job = std::move(jobs_.front());
   jobs_.pop_front();
   Result<void> result = job.work();
@@ -151,7 +157,7 @@ bool SimDisk::step(SimRng& rng) {
 }
 
 std::optional<std::uint64_t> SimDisk::next_due_us() const {
-  if (!alive() || hanging_ || failed_) return std::nullopt;
+  if (!alive() || hanging_ || failed()) return std::nullopt;
   std::optional<std::uint64_t> next;
   for (const Write& write : in_flight_) {
     if (!write.hangs) next = std::min(next.value_or(write.due_us), write.due_us);
@@ -175,7 +181,7 @@ void SimDisk::wait(std::uint64_t timeout_us) {
 
 bool SimDisk::step_until_idle() {
   bool moved = false;
-  for (bool again = true; again && alive() && !failed_;) {
+  for (bool again = true; again && alive() && !failed();) {
     submit();
     again = complete_one() || run_one_job();
     again = poll() > 0 || again;
@@ -191,7 +197,7 @@ void SimDisk::settle() {
     for (const Write& write : in_flight_) {
       if (!write.hangs) next = std::min(next.value_or(write.due_us), write.due_us);
     }
-    if (!next || hanging_ || failed_ || !alive()) return;
+    if (!next || hanging_ || failed() || !alive()) return;
     clock_.advance_to_us(std::max(*next, clock_.monotonic_us()));
   }
 }

@@ -42,8 +42,8 @@ class SimDisk final : public wal::Disk {
   int event_descriptor() const override { return -1; }
   void background(std::uint64_t delay_us, Work work, Done done) override;
   void fail(const Error& error) override;
-  bool failed() const override { return failed_; }
-  void on_failure(FailureHandler handler) override { handler_ = std::move(handler); }
+  bool failed() const override { return failure_.has_value(); }
+  void on_failure(FailureHandler handler) override;
   std::uint64_t oldest_write_age_us() const override;
   const wal::DiskStats& stats() const override { return stats_; }
   std::string_view method() const override { return "simulated"; }
@@ -112,8 +112,8 @@ class SimDisk final : public wal::Disk {
   std::uint64_t latency_max_us_ = 0;
   bool hanging_ = false;
   bool polling_ = false;
-  bool failed_ = false;
-  FailureHandler handler_;
+  std::optional<Error> failure_;
+  FailureHandler handler_;  // until it was called
   wal::DiskStats stats_;
 };
 

@@ -6,6 +6,7 @@
 #include "tests/sim/sim_handles.h"
 #include "wal/base/check.h"
 #include "wal/base/crc32c.h"
+#include "wal/base/mutant.h"
 
 namespace walraft::sim {
 
@@ -113,7 +114,8 @@ Result<void> SimFilesystem::sync_file(Inode& inode) {
     result = std::unexpected(failure(inode, "sync: input/output error"));
   } else if (strike(FaultKind::sync_drops, inode)) {
     inode.file.forget_unsynced();
-    result = std::unexpected(failure(inode, "sync: input/output error"));
+    // Tried again, as the mutant does, it reports success: that is the lie.
+    if (!mutant(Mutant::m26_sync_error_retried)) result = std::unexpected(failure(inode, "sync: input/output error"));
   } else if (!strike(FaultKind::sync_lies, inode)) {
     inode.file.sync();
   }
@@ -172,7 +174,9 @@ Result<void> SimFilesystem::complete_write(InodeId file, std::uint64_t position,
   } else if (strike(FaultKind::write_fails, target)) {
     Fate fate(CrashChoice::keep_random(rng_.next()), write.sequence, write.sequence);
     target.file.complete_torn(write, fate);
-    result = std::unexpected(failure(target, "disk write: input/output error"));
+    if (!mutant(Mutant::m26_sync_error_retried)) {
+      result = std::unexpected(failure(target, "disk write: input/output error"));
+    }
   } else if (strike(FaultKind::write_is_lost, target)) {
     // Acknowledged, and nowhere.
   } else if (const Fault* fault = strike(FaultKind::write_is_misdirected, target)) {
@@ -180,7 +184,7 @@ Result<void> SimFilesystem::complete_write(InodeId file, std::uint64_t position,
     elsewhere.position += static_cast<std::uint64_t>(fault->misdirected_by);
     CHECK(elsewhere.end() <= target.file.seen().size(), elsewhere.position);
     target.file.complete(elsewhere);
-  } else if (volatile_cache_) {
+  } else if (is_cached()) {
     target.file.complete_in_cache(write);
   } else {
     target.file.complete(write);
@@ -194,9 +198,11 @@ void SimFilesystem::close_write(InodeId file, std::uint64_t position, bool reach
   const auto found = in_flight_.find({file, position});
   CHECK(found != in_flight_.end(), file, position);
   FileState& target = inode(file).file;
-  if (reaches) volatile_cache_ ? target.complete_in_cache(found->second) : target.complete(found->second);
+  if (reaches) is_cached() ? target.complete_in_cache(found->second) : target.complete(found->second);
   in_flight_.erase(found);
 }
+
+bool SimFilesystem::is_cached() const { return volatile_cache_ || mutant(Mutant::m31_no_dsync); }
 
 std::vector<const InFlightWrite*> SimFilesystem::in_flight_of(InodeId file) const {
   std::vector<const InFlightWrite*> writes;

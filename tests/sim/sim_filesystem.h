@@ -21,7 +21,8 @@
 //   ranges, flipped bits, lost and misdirected writes (S11-S13, S16); files cut off, deleted or
 //   replaced by older ones as far as a node can know alone (S14, S15, S26); slow and hanging writes.
 // Nobody survives, and the tests show that we would notice: a sync that reports success and lies
-// (sync_lies), a volatile cache (set_volatile_cache; mutant M31).
+// (sync_lies), a volatile cache (set_volatile_cache). Mutants of the machine below the log are planted
+// here as they are in the real disks: m26_sync_error_retried, m31_no_dsync.
 //
 // Operations. Everything that changes something is an operation and has a number, from 1. A test can
 // be called before each (set_observer) and fork() there, or end the process at one (crash_at). The
@@ -196,6 +197,7 @@ class SimFilesystem {
   // For SimDisk. An issued write is torn by a crash until it completes. `bytes` are the same in both.
   void issue_write(InodeId file, std::uint64_t position, ByteView bytes);
   Result<void> complete_write(InodeId file, std::uint64_t position, ByteView bytes);
+  bool is_cached() const;  // whether a completed disk write is not durable before the file's sync()
   // The disk is closed: without an operation, the write reaches the medium, or nothing of it does.
   void close_write(InodeId file, std::uint64_t position, bool reaches);
   std::vector<const InFlightWrite*> in_flight_of(InodeId file) const;

@@ -11,8 +11,11 @@ namespace {
 
 std::unexpected<Error> dead() { return error(Code::failed, "the simulated power is off"); }
 
-void check_name(std::string_view name) {
-  CHECK(!name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos, name);
+Result<void> check_name(std::string_view name) {
+  const bool is_component = !name.empty() && name.size() <= 255 && name != "." && name != ".." &&
+                            name.find('/') == name.npos && name.find('\0') == name.npos;
+  if (is_component) return {};
+  return error(Code::invalid, "\"" + std::string(name) + "\" is not a file name");
 }
 
 void check_direct(std::uint64_t position, ByteView bytes) {
@@ -138,7 +141,7 @@ Result<std::uint64_t> SimDirectory::add(std::string_view name, bool is_directory
 }
 
 Result<std::unique_ptr<wal::File>> SimDirectory::create(std::string_view name, wal::Access access) {
-  check_name(name);
+  if (auto ok = check_name(name); !ok) return std::unexpected(ok.error());
   if (auto ok = usable(); !ok) return std::unexpected(ok.error());
   if (filesystem_.inode(inode_).seen.contains(name)) {
     return error(Code::exists, path() + "/" + std::string(name) + ": exists");
@@ -152,7 +155,7 @@ Result<std::unique_ptr<wal::File>> SimDirectory::create(std::string_view name, w
 }
 
 Result<std::unique_ptr<wal::File>> SimDirectory::open(std::string_view name, wal::Access access) {
-  check_name(name);
+  if (auto ok = check_name(name); !ok) return std::unexpected(ok.error());
   if (auto ok = usable(); !ok) return std::unexpected(ok.error());
   const auto& names = filesystem_.inode(inode_).seen;
   const auto found = names.find(name);
@@ -167,7 +170,7 @@ Result<std::unique_ptr<wal::File>> SimDirectory::open(std::string_view name, wal
 }
 
 Result<std::unique_ptr<wal::Directory>> SimDirectory::subdirectory(std::string_view name, bool create) {
-  check_name(name);
+  if (auto ok = check_name(name); !ok) return std::unexpected(ok.error());
   if (auto ok = usable(); !ok) return std::unexpected(ok.error());
   const auto& names = filesystem_.inode(inode_).seen;
   const auto found = names.find(name);
@@ -184,8 +187,8 @@ Result<std::unique_ptr<wal::Directory>> SimDirectory::subdirectory(std::string_v
 }
 
 Result<void> SimDirectory::rename(std::string_view from, std::string_view to) {
-  check_name(from);
-  check_name(to);
+  if (auto ok = check_name(from); !ok) return ok;
+  if (auto ok = check_name(to); !ok) return ok;
   if (auto ok = usable(); !ok) return ok;
   SimFilesystem::Inode& directory = filesystem_.inode(inode_);
   const auto found = directory.seen.find(from);
@@ -204,7 +207,7 @@ Result<void> SimDirectory::rename(std::string_view from, std::string_view to) {
 }
 
 Result<void> SimDirectory::remove(std::string_view name) {
-  check_name(name);
+  if (auto ok = check_name(name); !ok) return ok;
   if (auto ok = usable(); !ok) return ok;
   SimFilesystem::Inode& directory = filesystem_.inode(inode_);
   const auto found = directory.seen.find(name);
@@ -225,7 +228,7 @@ Result<void> SimDirectory::sync() {
 }
 
 Result<std::unique_ptr<wal::DirectoryLock>> SimDirectory::lock(std::string_view name) {
-  check_name(name);
+  if (auto ok = check_name(name); !ok) return std::unexpected(ok.error());
   if (auto ok = usable(); !ok) return std::unexpected(ok.error());
   std::string full = path() + "/" + std::string(name);
   if (filesystem_.locks_.contains(full)) return error(Code::unavailable, full + ": another process holds it");

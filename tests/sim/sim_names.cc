@@ -90,7 +90,7 @@ void SimFilesystem::crash(CrashChoice choice) {
   if (choice.kind == CrashChoice::Kind::kill_process) {
     for (const auto& [key, write] : in_flight_) {
       FileState& file = inode(write.file).file;
-      volatile_cache_ ? file.complete_in_cache(write) : file.complete(write);
+      is_cached() ? file.complete_in_cache(write) : file.complete(write);
     }
   } else {
     std::uint64_t oldest = std::numeric_limits<std::uint64_t>::max();

@@ -63,6 +63,13 @@ def test_result_lines():
     assert numbers(runner.read_lines("x_test", "ok a\n", 3)) == (1, 1, 0), "a bad exit code must not be lost"
 
 
+def test_slow_benchmark_is_no_failure_and_no_pass():
+    assert numbers(runner.read_figures("bench_x", "8 us\n", 0)) == (1, 0, 0)
+    assert numbers(runner.read_figures("bench_x", "8 us\n", None)) == (0, 0, 1)
+    assert numbers(runner.read_figures("bench_x", "NOT RUN: 4 GiB needed\n", 0)) == (0, 0, 1)
+    assert numbers(runner.read_figures("bench_x", "", -6)) == (0, 1, 0)
+
+
 def in_stage(run, stages, deadline=3600):
     """Runs fake stages quietly; returns (runner, what was printed)."""
     printed = io.StringIO()

@@ -112,6 +112,39 @@ TEST(PowerCut, NameChangesSurviveInAnySubsetThatKeepsTheOrderOfOneName) {
   EXPECT_EQ(seen, (std::set<std::string>{"", "x", "y", "z", "xy", "yz"}));
 }
 
+// A name that is taken again survives only with what was done to free it: else its old file were lost.
+TEST(PowerCut, ANameTakenAgainNeverSurvivesWithoutTheRenameThatFreedIt) {
+  std::set<std::string> seen;
+  for (std::uint64_t seed = 0; seed < 300; ++seed) {
+    SimFilesystem fs(seed);
+    durable_file(fs, "x", "old");
+    must(fs.root()->rename("x", "y"));
+    must(must(fs.root()->create("x", Access::write))->sync());
+    fs.crash(CrashChoice::keep_random(seed));
+    seen.insert(text_in(fs, "x") + "/" + text_in(fs, "y"));
+  }
+  EXPECT_EQ(seen, (std::set<std::string>{"old/(not_found)", "(not_found)/old", "/old"}));
+}
+
+TEST(PowerCut, TheGhostDiskSeesWhatAnOverwriteMayTake) {
+  SimFilesystem fs;
+  auto file = durable_file(fs, "a", std::string(1024, 'o'));
+  const std::string old(512, 'o');
+  must(file->write(600, bytes_of("n")));
+  EXPECT_TRUE(fs.survives("a", 0, bytes_of(old)));
+  EXPECT_FALSE(fs.survives("a", 512, bytes_of(old)));
+  EXPECT_FALSE(fs.survives("a", 600, bytes_of("n")));
+  EXPECT_TRUE(fs.survives("a", 601, bytes_of(std::string(10, 'o'))));    // the same in both
+  EXPECT_FALSE(fs.survives("a", 1000, bytes_of(std::string(25, 'o'))));  // past the end
+  must(file->sync());
+  EXPECT_TRUE(fs.survives("a", 600, bytes_of("n")));
+  must(file->truncate(512));
+  EXPECT_TRUE(fs.survives("a", 0, bytes_of(old)));
+  EXPECT_FALSE(fs.survives("a", 600, bytes_of("n")));
+  must(fs.root()->rename("a", "b"));
+  EXPECT_FALSE(fs.survives("b", 0, bytes_of(old)));
+}
+
 TEST(PowerCut, ASubdirectoryIsANameLikeAnyOther) {
   SimFilesystem fs;
   auto root = fs.root();
@@ -224,6 +257,18 @@ TEST(PowerCut, ObjectsOfBeforeAreDead) {
   EXPECT_EQ(fs.root()->lock("LOCK").error().code, Code::unavailable);
   again.reset();
   must(fs.root()->lock("LOCK"));
+}
+
+TEST(PowerCut, WhatIsNoFileNameIsRefused) {
+  SimFilesystem fs;
+  for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("a/b"),
+                                  std::string("a\0b", 3), std::string(256, 'a')}) {
+    EXPECT_EQ(fs.root()->create(name, Access::write).error().code, Code::invalid) << name;
+    EXPECT_EQ(fs.root()->open(name, Access::read).error().code, Code::invalid) << name;
+    EXPECT_EQ(fs.root()->remove(name).error().code, Code::invalid) << name;
+    EXPECT_EQ(fs.root()->rename("a", name).error().code, Code::invalid) << name;
+  }
+  EXPECT_EQ(fs.operations(), 0u);
 }
 
 TEST(PowerCut, CrashAtEndsTheProcessBeforeOrAfterTheOperation) {

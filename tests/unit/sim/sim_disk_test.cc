@@ -55,6 +55,30 @@ TEST(SimDisk, ACompletedWriteSurvivesAPowerCutAndAnIssuedOneMayNot) {
   EXPECT_EQ(second.durable, 0);
 }
 
+TEST(SimDisk, AForkHasTheWritesInFlight) {
+  OneFile one;
+  LetterWrite write(*one.file, 0, 'x');
+  one.disk.write(write);
+  one.disk.submit();
+  auto kept = one.fs.fork();
+  auto lost = one.fs.fork();
+  kept->crash(CrashChoice::keep_everything());
+  lost->crash(CrashChoice::lose_unsynced());
+  EXPECT_EQ(text_in(*kept, "a")[0], 'x');
+  EXPECT_EQ(text_in(*lost, "a")[0], 'o');
+}
+
+TEST(SimDisk, TheGhostDiskSeesWhatAWriteInFlightMayTake) {
+  OneFile one;
+  const std::string old(kBlockBytes, 'o');
+  LetterWrite write(*one.file, 0, 'x');
+  one.disk.write(write);
+  EXPECT_TRUE(one.fs.survives("a", 0, bytes_of(old)));
+  one.disk.submit();
+  EXPECT_FALSE(one.fs.survives("a", 0, bytes_of(old)));
+  EXPECT_TRUE(one.fs.survives("a", kBlockBytes, bytes_of(old)));
+}
+
 TEST(SimDisk, AWriteThatWasOnlyQueuedLeavesNoTrace) {
   OneFile one;
   LetterWrite write(*one.file, 0, 'x');
@@ -253,7 +277,12 @@ TEST(SimDisk, AFailedWriteLatchesAndIsToldOnce) {
   EXPECT_TRUE(one.disk.failed());
   EXPECT_EQ(failures, 1);
   EXPECT_EQ(first.durable + second.durable + third.durable, 1);
-  one.disk.fail({Code::failed, "again"});
+  one.disk.fail({Code::failed, "again", 0});
+  int late = 0;
+  OneFile other;
+  other.disk.fail({Code::failed, "before anyone listens", 0});
+  other.disk.on_failure([&](const Error&) { ++late; });
+  EXPECT_EQ(late, 1);
   one.disk.write(first);
   one.disk.settle();
   EXPECT_EQ(failures, 1);
@@ -316,6 +345,12 @@ TEST(SimDiskDeathTest, BreachesOfTheContractAreBugs) {
   EXPECT_DEATH(one.disk.write(write), "not finished yet");
   one.disk.write(same_block);
   EXPECT_DEATH(one.disk.submit(), "two writes in flight on one block");
+  OneFile overlapping;
+  LetterWrite three_blocks(*overlapping.file, 0, 'x', 3);
+  LetterWrite inside(*overlapping.file, 2 * kBlockBytes, 'y');
+  overlapping.disk.write(three_blocks);
+  overlapping.disk.write(inside);
+  EXPECT_DEATH(overlapping.disk.submit(), "two writes in flight on one block");
   OneFile other;
   LetterWrite changed(*other.file, 0, 'x');
   other.disk.write(changed);

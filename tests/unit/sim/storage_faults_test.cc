@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tests/unit/sim/sim_test_support.h"
+#include "wal/base/mutant.h"
 
 namespace walraft::sim {
 namespace {
@@ -161,6 +162,29 @@ TEST(StorageFaults, AVolatileCacheLosesCompletedWritesUnlessSynced) {
     fs.crash(CrashChoice::lose_unsynced());
     EXPECT_EQ(text_in(fs, "a"), std::string(kBlockBytes, synced ? 'x' : 'o'));
   }
+}
+
+// The planted bugs below the log: what they acknowledge is not on the medium, so that a checker of
+// acknowledged records must find them.
+TEST(StorageFaults, TheMutantsOfTheMachineAcknowledgeWhatIsNotThere) {
+#ifdef WALRAFT_MUTANTS
+  for (const Mutant which : {Mutant::m26_sync_error_retried, Mutant::m31_no_dsync}) {
+    SimFilesystem fs(3);
+    SimClock clock;
+    SimDisk disk(fs, clock);
+    auto file = durable_file(fs, "a", std::string(8 * kBlockBytes, 'o'), Access::direct);
+    if (which == Mutant::m26_sync_error_retried) fs.inject({.kind = FaultKind::write_fails});
+    set_mutant(which);
+    LetterWrite write(*file, 0, 'x', 8);
+    disk.write(write);
+    disk.settle();
+    set_mutant(std::nullopt);
+    EXPECT_EQ(write.durable, 1) << to_string(which);
+    EXPECT_FALSE(fs.survives("a", 0, write.bytes)) << to_string(which);
+  }
+#else
+  GTEST_SKIP() << "NOT RUN: built without WALRAFT_MUTANTS";
+#endif
 }
 
 TEST(StorageFaults, AFullDiskRefusesNewBlocksAndNamesAndTakesOverwrites) {
