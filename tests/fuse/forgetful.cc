@@ -5,9 +5,11 @@
 //
 // IMAGE is the medium; its size is the size of the disk. The file `control` takes one command per
 // write, and reads as the statistics in JSON:
-//   cut [seed=N] [keep=PERCENT] [sector=512|4096]   the power fails: unsynced sectors are lost, but
-//                    for a share kept by chance; from then on every request fails with EIO
-//   on               the power returns; ends cut, eio, hang and lie
+//   cut [seed=N] [keep=PERCENT] [sector=512|4096] [syncs=N]   the power fails: unsynced sectors are
+//                    lost, but for a share kept by chance; from then on every request fails with
+//                    EIO. With syncs=N it fails when the N-th sync from now arrives, so there is
+//                    always something to lose
+//   on               the power returns; ends cut (a coming one too), eio, hang and lie
 //   eio              every request fails, nothing is lost
 //   hang             writes and syncs are not answered until `on`
 //   lie              syncs are answered and save nothing
@@ -144,6 +146,7 @@ class Server {
     }
     if (words[0] == "cut") {
       CutOptions options;
+      std::uint64_t syncs = 0;
       for (std::size_t i = 1; i < words.size(); ++i) {
         std::uint64_t value = 0;
         if (option(words[i], "seed=", value)) {
@@ -152,15 +155,17 @@ class Server {
           options.keep_percent = static_cast<unsigned>(value);
         } else if (option(words[i], "sector=", value) && (value == kSectorBytes || value == kBlockBytes)) {
           options.sector_bytes = value;
+        } else if (option(words[i], "syncs=", value)) {
+          syncs = value;
         } else {
           return EINVAL;
         }
       }
-      const CutResult result = disk_.cut(options);
-      ++cuts_;
-      dropped_bytes_ += result.dropped_bytes;
-      kept_bytes_ += result.kept_bytes;
-      change(Mode::cut);
+      cut_ = options;
+      syncs_until_cut_ = syncs;
+      if (syncs == 0) {
+        cut();
+      }
       return 0;
     }
     if (words.size() != 1) {
@@ -200,8 +205,19 @@ class Server {
     return failure == std::errc() && end == word.data() + word.size();
   }
 
+  void cut() {
+    const CutResult result = disk_.cut(cut_);
+    ++cuts_;
+    dropped_bytes_ += result.dropped_bytes;
+    kept_bytes_ += result.kept_bytes;
+    change(Mode::cut);
+  }
+
   bool save() {
     ++syncs_;
+    if (syncs_until_cut_ > 0 && --syncs_until_cut_ == 0) {
+      cut();
+    }
     if (mode_ == Mode::cut || mode_ == Mode::eio) {
       ++failed_syncs_;
       return false;
@@ -219,6 +235,7 @@ class Server {
 
   void change(Mode mode) {
     mode_ = mode;
+    syncs_until_cut_ = 0;
     if (mode != Mode::hang) {
       const auto held = std::exchange(held_, {});
       for (const auto& answer : held) {
@@ -231,6 +248,8 @@ class Server {
   Mode mode_ = Mode::on;
   std::vector<std::byte> buffer_;
   std::deque<std::function<void()>> held_;
+  CutOptions cut_;
+  std::uint64_t syncs_until_cut_ = 0;      // 0: none comes
   std::uint64_t syncs_until_failure_ = 0;  // 0: none fails
   std::uint64_t reads_ = 0;
   std::uint64_t writes_ = 0;

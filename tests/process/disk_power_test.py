@@ -24,13 +24,14 @@ def write_until_the_cut(disk, path, options, rng, environment):
     process = gear.start([gear.program("disk_writer"), path, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                          env={**os.environ, **environment})
     first = threading.Event()
+    frozen = threading.Event()  # the power is failing: what is said now is no promise
 
     def hear():
         for line in process.stdout:
             words = line.decode().split()
             if words[0] == "opened" and environment and "mutants=1" not in words:
                 acknowledged["no mutants"] = True
-            if words[0] == "durable" and line.endswith(b"\n"):
+            if words[0] == "durable" and line.endswith(b"\n") and not frozen.is_set():
                 number = int(words[1])
                 acknowledged[number % SLOTS] = max(number, acknowledged.get(number % SLOTS, 0))
                 first.set()
@@ -39,7 +40,10 @@ def write_until_the_cut(disk, path, options, rng, environment):
     try:
         expect(first.wait(20), "nothing was ever durable")
         time.sleep(rng.uniform(0, 0.3))
-        disk.cut(seed=rng.randrange(1 << 30), keep=rng.choice([0, 0, 50, 90]), sector=rng.choice([512, 4096]))
+        if not disk.cut_is_one_instant:
+            frozen.set()
+        disk.cut(seed=rng.randrange(1 << 30), keep=rng.choice([0, 0, 50, 90]), sector=rng.choice([512, 4096]),
+                 syncs=0 if environment else rng.choice([0, 1, 1, 5]))
         code = process.wait(20)
     finally:
         if process.poll() is None:

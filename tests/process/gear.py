@@ -212,9 +212,14 @@ def unmount(path):
 
 class LoopDisk:
     """A file system in an image file. cut() is a power cut for what went through the page cache; O_DIRECT writes
-    survive it, synced or not."""
+    survive it, synced or not.
+
+    The cut is not one instant: a sync that runs while ext4 shuts down may still be answered with success, though the
+    extents that it should have saved are not (a machine without power answers nothing). So only what was acknowledged
+    before cut() was called counts."""
 
     method = "loop"
+    cut_is_one_instant = False
 
     def __init__(self, directory, filesystem="ext4", mebibytes=None, mkfs=()):
         need_disks(filesystem)
@@ -274,6 +279,7 @@ class ForgetfulDisk(LoopDisk):
     ones too."""
 
     method = "forgetful"
+    cut_is_one_instant = True
 
     def __init__(self, directory, filesystem="ext4", **options):
         super().__init__(directory, filesystem, **options)
@@ -301,11 +307,22 @@ class ForgetfulDisk(LoopDisk):
             control.write(text.encode())
 
     def statistics(self):
-        return json.loads((self.fuse / "control").read_text())
+        control = os.open(self.fuse / "control", os.O_RDONLY)
+        try:
+            return json.loads(os.read(control, 4096))  # one read is one instant
+        finally:
+            os.close(control)
 
-    def cut(self, seed=1, keep=0, sector=512):
-        """`keep` percent of the unsynced sectors happen to have reached the medium."""
-        self.command(f"cut seed={seed} keep={keep} sector={sector}")
+    def cut(self, seed=1, keep=0, sector=512, syncs=0):
+        """`keep` percent of the unsynced sectors happen to have reached the medium. With `syncs`, in the middle of the
+        syncs-th from now, or now if it does not come."""
+        command = f"cut seed={seed} keep={keep} sector={sector}"
+        if syncs:
+            self.command(f"{command} syncs={syncs}")
+            with contextlib.suppress(Fail):
+                wait_until(lambda: self.statistics()["mode"] == "cut", "a sync", timeout=2)
+                return
+        self.command(command)
 
     def restore(self):
         self.unmount()

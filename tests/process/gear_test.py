@@ -95,6 +95,25 @@ def forgetful_keeps_a_random_subset():
     expect(once(2)[1] != first, "another seed gave the same subset")
 
 
+def forgetful_cuts_in_a_sync():
+    with gear.scratch() as directory, ForgetfulDisk(directory) as disk:
+        prepare(disk)
+        disk.command("cut syncs=3")
+        fd = os.open(disk.mount_point / "synced", os.O_RDWR | os.O_DIRECT | os.O_DSYNC)
+        try:
+            for number in range(3):
+                try:
+                    os.pwritev(fd, [pattern(ord("n"), 8)], number * 8 * BLOCK)
+                    expect(number < 2, "the third sync was answered")
+                except OSError:
+                    expect(number == 2, f"sync {number} failed")
+        finally:
+            os.close(fd)
+        disk.restore()
+        new, _ = survivors(disk.mount_point / "synced")
+        expect(new == 16 * 8, f"{new} new sectors, expected those of the first two writes")
+
+
 def forgetful_lie_loses_synced_bytes():
     with gear.scratch() as directory, ForgetfulDisk(directory) as disk:
         prepare(disk)
@@ -213,6 +232,7 @@ if __name__ == "__main__":
         ("gear.forgetful_direct_ext4", forgetful_direct("ext4")),
         ("gear.forgetful_direct_xfs", forgetful_direct("xfs")),
         ("gear.forgetful_keeps_a_random_subset", forgetful_keeps_a_random_subset),
+        ("gear.forgetful_cuts_in_a_sync", forgetful_cuts_in_a_sync),
         ("gear.forgetful_lie_loses_synced_bytes", forgetful_lie_loses_synced_bytes),
         ("gear.forgetful_failed_sync_drops", forgetful_failed_sync_drops),
         ("gear.forgetful_hang_holds_syncs", forgetful_hang_holds_syncs),
