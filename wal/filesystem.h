@@ -71,6 +71,12 @@ struct Space {
   std::uint64_t total_bytes = 0;
 };
 
+// What an operator should know about where a directory lies.
+struct Place {
+  std::string filesystem;          // "ext4", "xfs", ...; a hexadecimal number if unknown; empty in tests
+  std::string writable_by_others;  // this directory, or one above it, in which anyone may rename what is ours
+};
+
 // Held: no other process holds the same name. Released by the destructor or the end of the process.
 class DirectoryLock {
  public:
@@ -107,6 +113,8 @@ class Directory {
 
   // Whether files here open with Access::direct.
   virtual bool has_direct() = 0;
+
+  virtual Result<Place> place() { return Place{}; }
 
   // For messages.
   virtual std::string path() const = 0;

@@ -16,6 +16,7 @@
 
 #include "wal/posix_error.h"
 #include "wal/posix_file.h"
+#include "wal/posix_place.h"
 
 namespace walraft::wal {
 namespace {
@@ -104,6 +105,7 @@ class PosixDirectory final : public Directory {
   Result<std::unique_ptr<DirectoryLock>> lock(std::string_view name) override;
   Result<Space> space() override;
   bool has_direct() override;
+  Result<Place> place() override { return place_of(descriptor_.get(), path_); }
   std::string path() const override { return path_; }
 
  private:
