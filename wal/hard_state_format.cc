@@ -13,6 +13,7 @@ constexpr std::uint32_t kHeaderMagic = 0x46534857;  // "WHSF" on disk
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kUsed = 1;
 constexpr std::uint8_t kSuspect = 2;
+constexpr std::uint64_t kSeqMax = std::uint64_t{1} << 62;  // no writer gets there; seq + 3 must not wrap
 constexpr std::size_t kSlotCrc = kSlotBytes - 4;
 constexpr std::size_t kHeaderCrc = kBlockBytes - 4;
 
@@ -78,7 +79,7 @@ Result<std::optional<Slot>> decode_slot(ByteView bytes, std::uint16_t number, in
   slot.state.suspect = (flags & kSuspect) != 0;
   // The CRC is right, so these tell a block that was written to the wrong place, and a bug.
   const bool in_place = load_le<std::uint16_t>(from + 6) == number && static_cast<int>(slot.seq & 1) == pair;
-  const bool sound = load_le<std::uint8_t>(from + 4) == kVersion && slot.seq > 0 &&
+  const bool sound = load_le<std::uint8_t>(from + 4) == kVersion && slot.seq > 0 && slot.seq <= kSeqMax &&
                      slot.used() == ((flags & kUsed) != 0) && (slot.used() || slot.state == HardState{}) &&
                      all_zero(bytes.subspan(42, 6)) && all_zero(bytes.subspan(80, kSlotCrc - 80));
   if (!in_place || !sound) return std::nullopt;
