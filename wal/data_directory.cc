@@ -39,8 +39,10 @@ Result<void> remove_half_made(Directory& root, const std::vector<DirectoryEntry>
     auto inside = (*logs)->list();
     if (!inside) return failure(std::move(inside.error()));
     if (!inside->empty()) {
-      return error(Code::corrupt, root.path() + " looks half-made (it has identity.new and no identity), but logs/ is not "
-                                      "empty: it has \"" + inside->front().name +
+      return error(Code::corrupt, root.path() +
+                                      " looks half-made (it has identity.new and no identity), but logs/ is not "
+                                      "empty: it has \"" +
+                                      inside->front().name +
                                       "\". Restore the file identity, or move this directory away");
     }
   }
@@ -82,9 +84,11 @@ Result<Found> look(Directory& root, const DataDirectoryOptions& options) {
   }
   // The ballast is made after the identity, so with one the directory was whole once.
   if (has(*entries, kBallast) || (has_parts && !half_made)) {
-    return error(Code::corrupt, root.path() + " holds Walraft data but no identity: it may have been deleted, or not all of "
-                                    "the data is mounted. Restore the file identity from a backup of this directory; it "
-                                    "is not taken for a new one");
+    return error(Code::corrupt,
+                 root.path() +
+                     " holds Walraft data but no identity: it may have been deleted, or not all of "
+                     "the data is mounted. Restore the file identity from a backup of this directory; it "
+                     "is not taken for a new one");
   }
   if (!foreign.empty()) {
     return error(Code::denied, root.path() + " is not empty and not a Walraft data directory: it has \"" + foreign +
@@ -211,7 +215,8 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::open(std::unique_ptr<Direc
   if (auto good = check_owner(path, data->identity_, options); !good) return failure(std::move(good.error()));
   if (!identity->damage.empty()) {
     if (auto done = repair_identity(top, kIdentity, data->identity_); !done) return failure(std::move(done.error()));
-    for (std::string& line : identity->damage) data->notices_.push_back(std::move(line) + ", and was written again from it");
+    for (std::string& line : identity->damage)
+      data->notices_.push_back(std::move(line) + ", and was written again from it");
   }
 
   auto access = choose_access(top, options.sync, data->notices_);

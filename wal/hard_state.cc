@@ -23,8 +23,12 @@ using namespace hard_state;
 class SlotFile final : public HardStateFile {
  public:
   SlotFile(std::unique_ptr<File> file, const Uuid& disk_uuid, Image image, Disk& disk)
-      : file_(std::move(file)), disk_uuid_(disk_uuid), pairs_(std::move(image.pairs)),
-        contents_(std::move(image.contents)), disk_(disk), slots_(kLogsMax) {
+      : file_(std::move(file)),
+        disk_uuid_(disk_uuid),
+        pairs_(std::move(image.pairs)),
+        contents_(std::move(image.contents)),
+        disk_(disk),
+        slots_(kLogsMax) {
     for (std::uint16_t number = 0; number < kLogsMax; ++number) {
       const SlotReading& reading = image.slots[number];
       SlotState& slot = slots_[number];
@@ -52,8 +56,9 @@ class SlotFile final : public HardStateFile {
     auto at = by_log_.find(log);
     if (at == by_log_.end()) {
       if (free_.empty()) {
-        return error(Code::over_limit, "this node holds " + std::to_string(by_log_.size()) +
-                                           " logs, and hard_state has no free slot. Delete a log, or place it elsewhere");
+        return error(Code::over_limit,
+                     "this node holds " + std::to_string(by_log_.size()) +
+                         " logs, and hard_state has no free slot. Delete a log, or place it elsewhere");
       }
       at = by_log_.emplace(log, *free_.begin()).first;
       free_.erase(free_.begin());

@@ -72,8 +72,8 @@ class HardStateFile {
   // there. `corrupt` if the file's own header is damaged in both copies; `invalid` for a newer
   // format; `denied` if it belongs to another disk; damage of single slots is in contents(). With
   // Access::direct or Access::write. Blocks. The disk outlives the file.
-  static Result<std::unique_ptr<HardStateFile>> open(Directory& directory, std::string_view name,
-                                                     const Uuid& disk_uuid, Access access, Disk& disk);
+  static Result<std::unique_ptr<HardStateFile>> open(Directory& directory, std::string_view name, const Uuid& disk_uuid,
+                                                     Access access, Disk& disk);
 
   // The same, offline and without changing a byte.
   static Result<Contents> read(Directory& directory, std::string_view name, const Uuid& disk_uuid);

@@ -33,9 +33,7 @@ struct Image {
   std::array<bool, 2> header_damaged{};
   bool short_file = false;
 
-  MutableBytes slot_bytes(int pair, std::uint16_t slot) {
-    return {pairs[pair].get() + slot * kSlotBytes, kSlotBytes};
-  }
+  MutableBytes slot_bytes(int pair, std::uint16_t slot) { return {pairs[pair].get() + slot * kSlotBytes, kSlotBytes}; }
 };
 
 // Reads and judges; changes nothing. Errors as HardStateFile::open().

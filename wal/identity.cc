@@ -64,7 +64,8 @@ bool parse_time(std::string_view text, std::int64_t& us) {
   int second = 0;
   int micro = 0;
   const std::string line(text.substr(0, 64));
-  if (std::sscanf(line.c_str(), "%4d-%2u-%2uT%2d:%2d:%2d.%6dZ", &year, &month, &day, &hour, &minute, &second, &micro) != 7) {
+  if (std::sscanf(line.c_str(), "%4d-%2u-%2uT%2d:%2d:%2d.%6dZ", &year, &month, &day, &hour, &minute, &second, &micro) !=
+      7) {
     return false;
   }
   using namespace std::chrono;
@@ -172,13 +173,15 @@ Result<IdentityReading> read_identity(Directory& directory, std::string_view nam
   if (!copies) return std::unexpected(std::move(copies.error()));
   const auto& [first, second] = copies->copy;
   if (!first && !second) {
-    return error(Code::corrupt, directory.path() + "/" + std::string(name) +
-                                    ": both copies are damaged, so nobody can tell whose data this is. Restore the "
-                                    "file from a backup of this directory, or let the node join anew with an empty one");
+    return error(Code::corrupt,
+                 directory.path() + "/" + std::string(name) +
+                     ": both copies are damaged, so nobody can tell whose data this is. Restore the "
+                     "file from a backup of this directory, or let the node join anew with an empty one");
   }
   if (first && second && *first != *second) {
-    return error(Code::corrupt, directory.path() + "/" + std::string(name) + ": its two copies contradict each other (disk " +
-                                    to_string(first->disk) + " and " + to_string(second->disk) + "); was one edited?");
+    return error(Code::corrupt, directory.path() + "/" + std::string(name) +
+                                    ": its two copies contradict each other (disk " + to_string(first->disk) + " and " +
+                                    to_string(second->disk) + "); was one edited?");
   }
   IdentityReading reading;
   reading.identity = first ? *first : *second;

@@ -22,9 +22,9 @@ struct Known {
 };
 // statfs(2). ext2 and ext3 have ext4's number; the ext4 driver runs them, too.
 constexpr std::array kKnown{
-    Known{0xef53, "ext4"},      Known{0x58465342, "xfs"},    Known{0x9123683e, "btrfs"}, Known{0x01021994, "tmpfs"},
-    Known{0x2fc12fc1, "zfs"},   Known{0xf2f52010, "f2fs"},   Known{0x6969, "nfs"},       Known{0x65735546, "fuse"},
-    Known{0x794c7630, "overlayfs"}, Known{0xff534d42, "cifs"}, Known{0xfe534d42, "smb2"}, Known{0x4d44, "vfat"},
+    Known{0xef53, "ext4"},          Known{0x58465342, "xfs"},  Known{0x9123683e, "btrfs"}, Known{0x01021994, "tmpfs"},
+    Known{0x2fc12fc1, "zfs"},       Known{0xf2f52010, "f2fs"}, Known{0x6969, "nfs"},       Known{0x65735546, "fuse"},
+    Known{0x794c7630, "overlayfs"}, Known{0xff534d42, "cifs"}, Known{0xfe534d42, "smb2"},  Known{0x4d44, "vfat"},
     Known{0xca451a4e, "bcachefs"},
 };
 
@@ -41,7 +41,7 @@ std::string name_of(unsigned long magic) {
 
 Result<Place> place_of(int descriptor, const std::string& path) {
   Place place;
-  struct statfs filesystem {};
+  struct statfs filesystem{};
   int result = 0;
   do {
     result = fstatfs(descriptor, &filesystem);
@@ -50,7 +50,7 @@ Result<Place> place_of(int descriptor, const std::string& path) {
   place.filesystem = name_of(static_cast<unsigned long>(filesystem.f_type));
 
   Descriptor at(openat(descriptor, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  struct stat status {};
+  struct stat status{};
   if (!at.is_open() || fstat(at.get(), &status) != 0) {
     return std::unexpected(posix_error(errno, "get the owner and mode of", path));
   }
@@ -59,7 +59,7 @@ Result<Place> place_of(int descriptor, const std::string& path) {
   bool exposed = (status.st_mode & S_IWOTH) != 0;
   while (!exposed) {
     Descriptor above(openat(at.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    struct stat status_above {};
+    struct stat status_above{};
     if (!above.is_open() || fstat(above.get(), &status_above) != 0) {
       return std::unexpected(posix_error(errno, "get the mode of the directories above", path));
     }

@@ -23,7 +23,8 @@ const Uuid kDisk{{0xd1, 0xd1, 0xd1, 0xd1, 0xd1, 0xd1, 0xd1, 0xd1, 0xd1, 0xd1, 0x
 
 // What any reading of four copies must keep to, said again without the tables.
 void check_slot(const std::array<std::array<std::optional<Slot>, 2>, 2>& copies) {
-  const SlotReading reading = judge_slot(judge_pair(copies[0][0], copies[0][1]), judge_pair(copies[1][0], copies[1][1]));
+  const SlotReading reading =
+      judge_slot(judge_pair(copies[0][0], copies[0][1]), judge_pair(copies[1][0], copies[1][1]));
   bool all_pairs_have_one = true;
   std::uint64_t highest = 0;
   for (const auto& pair : copies) {

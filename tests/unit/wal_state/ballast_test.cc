@@ -40,7 +40,9 @@ class BallastTest : public ::testing::Test {
     ASSERT_TRUE(root_->sync());
   }
   Ballast::Done note(std::string& into) {
-    return [&into](Result<void> result) { into += result ? "ok " : std::string(outcome_of(result.error().code).name) + " "; };
+    return [&into](Result<void> result) {
+      into += result ? "ok " : std::string(outcome_of(result.error().code).name) + " ";
+    };
   }
 
   SimFilesystem filesystem_{1, "/data"};
@@ -194,8 +196,9 @@ TEST_F(BallastTest, PowerCutsAtEveryOperation) {
       } catch (const sim::SimCrash&) {
       }
     }
-    for (const auto& choice : {CrashChoice::lose_unsynced(), CrashChoice::keep_everything(), CrashChoice::keep_random(at),
-                               CrashChoice::keep_only_newest(), CrashChoice::kill_process()}) {
+    for (const auto& choice :
+         {CrashChoice::lose_unsynced(), CrashChoice::keep_everything(), CrashChoice::keep_random(at),
+          CrashChoice::keep_only_newest(), CrashChoice::kill_process()}) {
       auto after = filesystem.fork();
       after->crash(choice);
       sim::SimClock clock;

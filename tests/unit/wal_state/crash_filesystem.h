@@ -360,7 +360,9 @@ class MemoryDisk final : public Disk {
   }
   void wait(std::uint64_t) override {}
   int event_descriptor() const override { return -1; }
-  void background(std::uint64_t, Work work, Done done) override { background_.emplace_back(std::move(work), std::move(done)); }
+  void background(std::uint64_t, Work work, Done done) override {
+    background_.emplace_back(std::move(work), std::move(done));
+  }
   void fail(const Error& error) override {
     if (failed_) return;
     failed_ = true;

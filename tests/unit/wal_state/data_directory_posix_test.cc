@@ -62,7 +62,8 @@ class DataDirectoryPosixTest : public ::testing::Test {
     ASSERT_FALSE(opened.data);
     const Error& e = opened.data.error();
     EXPECT_EQ(outcome_of(e.code).name, outcome_of(code).name) << e.message;
-    for (const auto& part : parts) EXPECT_NE(e.message.find(part), std::string::npos) << part << " is not in: " << e.message;
+    for (const auto& part : parts)
+      EXPECT_NE(e.message.find(part), std::string::npos) << part << " is not in: " << e.message;
   }
 
   // Runs `body` in a process of its own; what it returns comes back (an error's code and message).
@@ -119,7 +120,9 @@ TEST_F(DataDirectoryPosixTest, IsMadeAndFoundAgain) {
 
 TEST_F(DataDirectoryPosixTest, NobodyElseMayRead) {
   const mode_t old = umask(0);
-  { ASSERT_TRUE(open_at(path_).data); }
+  {
+    ASSERT_TRUE(open_at(path_).data);
+  }
   umask(old);
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path_)) {
     const auto mode = static_cast<unsigned>(entry.status().permissions());
@@ -133,7 +136,8 @@ TEST_F(DataDirectoryPosixTest, SecondProcessIsRefusedAndNamesTheFirst) {  // fau
   ASSERT_TRUE(first.data);
   const std::string said = in_child([&] {
     auto second = open_at(path_);
-    return second.data ? std::string("opened") : std::string(outcome_of(second.data.error().code).name) + ": " + second.data.error().message;
+    return second.data ? std::string("opened")
+                       : std::string(outcome_of(second.data.error().code).name) + ": " + second.data.error().message;
   });
   EXPECT_TRUE(said.starts_with("unavailable: ")) << said;
   EXPECT_NE(said.find("process " + std::to_string(getpid())), std::string::npos) << said;
@@ -158,7 +162,9 @@ TEST_F(DataDirectoryPosixTest, AKilledProcessHoldsNoLock) {
 }
 
 TEST_F(DataDirectoryPosixTest, WorldWritablePlacesAreRefused) {
-  { ASSERT_TRUE(open_at(path_).data); }
+  {
+    ASSERT_TRUE(open_at(path_).data);
+  }
   ASSERT_EQ(chmod(path_.c_str(), 0707), 0);
   expect_refused(open_at(path_), Code::denied, {"everyone may write to " + path_, "chmod o-w"});
   ASSERT_EQ(chmod(path_.c_str(), 0700), 0);
@@ -177,12 +183,15 @@ TEST_F(DataDirectoryPosixTest, MissingParentAndNotADirectory) {
 
 TEST_F(DataDirectoryPosixTest, OtherUsersDirectoryIsRefused) {
   if (geteuid() != 0) GTEST_SKIP() << "NOT RUN: needs root, to become another user";
-  { ASSERT_TRUE(open_at(path_).data); }
+  {
+    ASSERT_TRUE(open_at(path_).data);
+  }
   ASSERT_EQ(chmod(top_.c_str(), 0755), 0);
   const std::string said = in_child([&] {
     CHECK(setgid(65'534) == 0 && setuid(65'534) == 0);
     auto opened = open_at(path_);
-    return opened.data ? std::string("opened") : std::string(outcome_of(opened.data.error().code).name) + ": " + opened.data.error().message;
+    return opened.data ? std::string("opened")
+                       : std::string(outcome_of(opened.data.error().code).name) + ": " + opened.data.error().message;
   });
   EXPECT_TRUE(said.starts_with("denied: ")) << said;
   EXPECT_NE(said.find(path_), std::string::npos) << said;
@@ -204,7 +213,8 @@ class MountedTest : public DataDirectoryPosixTest {
   }
   std::string refusal() {
     auto opened = open_at(path_);
-    return opened.data ? std::string("opened") : std::string(outcome_of(opened.data.error().code).name) + ": " + opened.data.error().message;
+    return opened.data ? std::string("opened")
+                       : std::string(outcome_of(opened.data.error().code).name) + ": " + opened.data.error().message;
   }
 };
 
@@ -213,7 +223,8 @@ class MountedTest : public DataDirectoryPosixTest {
 
 TEST_F(MountedTest, FullInodeTable) {  // fault:O9
   for (const int inodes : {1, 2, 3, 4}) {  // the top directory is one
-    const std::string said = mounted("mode=0700,size=64m,nr_inodes=" + std::to_string(inodes), [&] { return refusal(); });
+    const std::string said =
+        mounted("mode=0700,size=64m,nr_inodes=" + std::to_string(inodes), [&] { return refusal(); });
     SKIP_IF_NOT_MOUNTED(said);
     EXPECT_TRUE(said.starts_with("no_space: ")) << said;
     EXPECT_NE(said.find("inode table"), std::string::npos) << said;

@@ -43,11 +43,13 @@ DataDirectoryOptions orders_7() {
   return options;
 }
 
-void expect_refused(const Result<std::unique_ptr<DataDirectory>>& result, Code code, std::initializer_list<std::string_view> parts) {
+void expect_refused(const Result<std::unique_ptr<DataDirectory>>& result, Code code,
+                    std::initializer_list<std::string_view> parts) {
   ASSERT_FALSE(result);
   EXPECT_EQ(outcome_of(result.error().code).name, outcome_of(code).name) << result.error().message;
   for (const std::string_view part : parts) {
-    EXPECT_NE(result.error().message.find(part), std::string::npos) << "\"" << part << "\" is not in: " << result.error().message;
+    EXPECT_NE(result.error().message.find(part), std::string::npos)
+        << "\"" << part << "\" is not in: " << result.error().message;
   }
 }
 
@@ -78,7 +80,8 @@ TEST_F(DataDirectoryTest, IsMadeOnceAndFoundAgain) {
   EXPECT_EQ(identity.cluster_name, "orders");
   EXPECT_EQ(identity.node, NodeId{7});
   EXPECT_EQ(identity.created_us, 1'700'000'001'000'000);
-  for (const char* name : {"LOCK", "identity", "hard_state", "ballast", "logs"}) EXPECT_TRUE(filesystem_.exists(name)) << name;
+  for (const char* name : {"LOCK", "identity", "hard_state", "ballast", "logs"})
+    EXPECT_TRUE(filesystem_.exists(name)) << name;
   EXPECT_FALSE(filesystem_.exists("identity.new"));
   for (int i = 0; i < 2; ++i) {
     filesystem_.crash(i == 0 ? CrashChoice::kill_process() : CrashChoice::lose_unsynced());
@@ -332,8 +335,9 @@ TEST_F(DataDirectoryTest, OfflineRefusals) {
 // --- Power cuts ------------------------------------------------------------------------------------
 
 std::vector<CrashChoice> choices() {
-  std::vector<CrashChoice> all{CrashChoice::lose_unsynced(), CrashChoice::keep_everything(), CrashChoice::keep_only_newest(),
-                               CrashChoice::lose_only_newest(), CrashChoice::kill_process()};
+  std::vector<CrashChoice> all{CrashChoice::lose_unsynced(), CrashChoice::keep_everything(),
+                               CrashChoice::keep_only_newest(), CrashChoice::lose_only_newest(),
+                               CrashChoice::kill_process()};
   for (std::uint64_t seed = 1; seed <= 3; ++seed) all.push_back(CrashChoice::keep_random(seed));
   return all;
 }

@@ -145,7 +145,7 @@ const Uuid kC = uuid(3);
 
 TEST(HardStateCrashTest, OneLogFromFirstUseToReuseOfItsSlot) {
   const std::vector<Step> script{
-      {{kA, vote(1, 1)}}, {{kA, vote(2, 2)}}, {{kA, vote(2, 2)}}, {{kA, vote(3, 1)}}, {{kA, std::nullopt}},
+      {{kA, vote(1, 1)}}, {{kA, vote(2, 2)}}, {{kA, vote(2, 2)}},   {{kA, vote(3, 1)}}, {{kA, std::nullopt}},
       {{kB, vote(1, 3)}}, {{kB, vote(4, 4)}}, {{kB, std::nullopt}}, {{kA, vote(1, 1)}},
   };
   const int cuts = run(script, true);
@@ -155,8 +155,8 @@ TEST(HardStateCrashTest, OneLogFromFirstUseToReuseOfItsSlot) {
 
 TEST(HardStateCrashTest, SeveralLogsInOneSectorAndRound) {
   const std::vector<Step> script{
-      {{kA, vote(1, 1)}, {kB, vote(1, 1)}}, {{kA, vote(2, 2)}},
-      {{kB, vote(2, 2)}, {kC, vote(7, 7)}}, {{kA, vote(3, 1)}, {kB, vote(5, 1)}, {kC, std::nullopt}},
+      {{kA, vote(1, 1)}, {kB, vote(1, 1)}},   {{kA, vote(2, 2)}},
+      {{kB, vote(2, 2)}, {kC, vote(7, 7)}},   {{kA, vote(3, 1)}, {kB, vote(5, 1)}, {kC, std::nullopt}},
       {{kA, std::nullopt}, {kB, vote(6, 1)}}, {{kC, vote(1, 1)}, {kB, vote(7, 1)}},
   };
   const int cuts = run(script, false);

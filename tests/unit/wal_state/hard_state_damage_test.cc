@@ -414,7 +414,8 @@ TEST_F(DamageTest, UnreadableBlocksAreLikeDamagedOnes) {
 
 TEST_F(DamageTest, TruncatedFile) {
   const auto good = bytes();
-  for (const std::size_t size : {good.size() - 1, good.size() - kBlockBytes, std::size_t{3'153'920}, std::size_t{2'101'248}}) {
+  for (const std::size_t size :
+       {good.size() - 1, good.size() - kBlockBytes, std::size_t{3'153'920}, std::size_t{2'101'248}}) {
     bytes() = good;
     bytes().resize(size);
     const auto log = reopened(kLog);

@@ -19,7 +19,11 @@ Uuid uuid(std::uint8_t n) {
 }
 
 Identity sample() {
-  return {.cluster = uuid(0xc1), .cluster_name = "orders", .node = NodeId{7}, .disk = uuid(0xd1), .created_us = 1'795'453'201'000'042};
+  return {.cluster = uuid(0xc1),
+          .cluster_name = "orders",
+          .node = NodeId{7},
+          .disk = uuid(0xd1),
+          .created_us = 1'795'453'201'000'042};
 }
 
 void fix_crc(std::vector<std::byte>& copy) {
@@ -41,8 +45,10 @@ TEST(IdentityTest, IsReadableText) {
 }
 
 TEST(IdentityTest, RoundTripsWhatMayBeInIt) {
-  for (const std::string& name : {std::string("x"), std::string(128, 'y'), std::string("spaces and ünïcode"), std::string("a b")}) {
-    for (const std::int64_t us : {std::int64_t{0}, std::int64_t{951'782'399'999'999}, std::int64_t{253'402'300'799'999'999}}) {
+  for (const std::string& name :
+       {std::string("x"), std::string(128, 'y'), std::string("spaces and ünïcode"), std::string("a b")}) {
+    for (const std::int64_t us :
+         {std::int64_t{0}, std::int64_t{951'782'399'999'999}, std::int64_t{253'402'300'799'999'999}}) {
       for (const std::uint16_t node : {1, 65'535}) {
         Identity identity = sample();
         identity.cluster_name = name;
@@ -98,11 +104,20 @@ TEST(IdentityTest, OnlyTheExactTextIsValid) {
     return copy;
   };
   EXPECT_TRUE(*decode_identity(changed("orders", "other")));
-  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
-           {"node 7", "node 07"}, {"node 7", "node 70000"}, {"node 7", "node 0"}, {"node 7", "node -7"},
-           {"disk d1", "disk D1"}, {"disk d1d1", "disk d1-d1"}, {"created 2026", "created 3"}, {"T17:", "T41:"},
-           {"2026-11-23", "2026-11-31"}, {"format 1", "format 0"}, {"format 1", "format 01"}, {"000042Z\n", "000042Z\nmore\n"},
-           {"cluster", "Cluster"}, {"orders", ""}}) {
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{{"node 7", "node 07"},
+                                                                                 {"node 7", "node 70000"},
+                                                                                 {"node 7", "node 0"},
+                                                                                 {"node 7", "node -7"},
+                                                                                 {"disk d1", "disk D1"},
+                                                                                 {"disk d1d1", "disk d1-d1"},
+                                                                                 {"created 2026", "created 3"},
+                                                                                 {"T17:", "T41:"},
+                                                                                 {"2026-11-23", "2026-11-31"},
+                                                                                 {"format 1", "format 0"},
+                                                                                 {"format 1", "format 01"},
+                                                                                 {"000042Z\n", "000042Z\nmore\n"},
+                                                                                 {"cluster", "Cluster"},
+                                                                                 {"orders", ""}}) {
     const auto identity = decode_identity(changed(from, to));
     ASSERT_TRUE(identity) << from << " -> " << to;
     EXPECT_FALSE(*identity) << from << " -> " << to;
@@ -110,7 +125,8 @@ TEST(IdentityTest, OnlyTheExactTextIsValid) {
   const auto newer = decode_identity(changed("format 1", "format 2"));
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().code, Code::invalid);
-  EXPECT_NE(newer.error().message.find("written by a newer release (format 2; this release reads format 1)"), std::string::npos)
+  EXPECT_NE(newer.error().message.find("written by a newer release (format 2; this release reads format 1)"),
+            std::string::npos)
       << newer.error().message;
 }
 
