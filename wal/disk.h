@@ -7,6 +7,9 @@
 // pages and a second sync would lie (fault:S5, S6). After the first failure no completion is
 // delivered any more, the failure handler is called once, and the process ends (exit 5).
 //
+// While a write is in flight nobody calls File::sync() on its file: of two syncs of one open file
+// that run together, either may be given the error of the other, once.
+//
 // Thread: shard, for everything but `work` of background().
 
 #include <cstdint>

@@ -28,29 +28,30 @@ int write_all(int descriptor, std::uint64_t position, ByteView bytes, bool dsync
   return 0;
 }
 
-// 0, or the errno. Tried once: after a failure the kernel may have dropped the pages.
-int sync_data(int descriptor) {
-  int result = 0;
-  do {
-    result = fdatasync(descriptor);
-  } while (result != 0 && errno == EINTR);
-  if (result != 0 && mutant(Mutant::m26_sync_error_retried)) result = fdatasync(descriptor);
-  return result == 0 ? 0 : errno;
+// 0, or the errno. A failure is final: the kernel may have dropped the pages.
+int write_durably(int descriptor, std::uint64_t position, ByteView bytes) {
+  if (mutant(Mutant::m31_no_dsync)) return write_all(descriptor, position, bytes, false);
+  int error_number = write_all(descriptor, position, bytes, true);
+  if (error_number == EOPNOTSUPP || error_number == ENOSYS) {  // the flag is not known (before Linux 4.7)
+    error_number = write_all(descriptor, position, bytes, false);
+    int result = 0;
+    while (error_number == 0 && (result = fdatasync(descriptor)) != 0 && errno == EINTR) {
+    }
+    if (result != 0) error_number = errno;
+  }
+  if (error_number != 0 && mutant(Mutant::m26_sync_error_retried) && fdatasync(descriptor) == 0) return 0;
+  return error_number;
 }
 
 }  // namespace
-
-ThreadDisk::ThreadDisk(Clock& clock) : ledger_(clock), jobs_(clock, event_) {
-  thread_ = start_disk_thread("wal-disk", [this] { run(); });
-}
 
 ThreadDisk::~ThreadDisk() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_one();
-  thread_.join();
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
 }
 
 void ThreadDisk::write(DurableWrite& write) {
@@ -59,6 +60,7 @@ void ThreadDisk::write(DurableWrite& write) {
 
 void ThreadDisk::submit() {
   if (failed() || !ledger_.has_queued()) return;
+  std::size_t wanted = 0;
   {
     const std::lock_guard lock(mutex_);
     while (const auto slot = ledger_.take_queued()) {
@@ -67,8 +69,10 @@ void ThreadDisk::submit() {
                             .position = ledger_.position(*slot),
                             .bytes = ledger_.bytes(*slot)});
     }
+    wanted = std::min(busy_ + submitted_.size(), kThreadsMax);
   }
-  changed_.notify_one();
+  changed_.notify_all();
+  while (threads_.size() < wanted) threads_.push_back(start_disk_thread("wal-disk", [this] { run(); }));
 }
 
 std::size_t ThreadDisk::poll() {
@@ -104,61 +108,21 @@ std::size_t ThreadDisk::poll() {
 }
 
 void ThreadDisk::run() {
-  std::vector<Task> batch;
+  std::unique_lock lock(mutex_);
   while (true) {
-    batch.clear();
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return stopping_ || !submitted_.empty(); });
-      if (stopping_) return;
-      batch.swap(submitted_);
-    }
-    std::ranges::stable_sort(batch, {}, &Task::descriptor);
-    for (auto first = batch.begin(); first != batch.end();) {
-      if (is_stopping()) return;  // nothing is started any more
-      const auto last = std::find_if(first, batch.end(), [&](const Task& t) { return t.descriptor != first->descriptor; });
-      make_durable({first, last});
-      const bool failed = std::any_of(first, last, [](const Task& t) { return t.error_number != 0; });
-      {
-        const std::lock_guard lock(mutex_);
-        finished_.insert(finished_.end(), first, last);
-        if (failed) stopping_ = true;  // fail-stop: no further write
-      }
-      event_.signal();
-      first = last;
-    }
+    changed_.wait(lock, [this] { return stopping_ || !submitted_.empty(); });
+    if (stopping_) return;  // nothing is started any more
+    Task task = submitted_.front();
+    submitted_.pop_front();
+    ++busy_;
+    lock.unlock();
+    task.error_number = write_durably(task.descriptor, task.position, task.bytes);
+    lock.lock();
+    --busy_;
+    finished_.push_back(task);
+    if (task.error_number != 0) stopping_ = true;  // fail-stop: no further write
+    event_.signal();
   }
-}
-
-void ThreadDisk::make_durable(std::span<Task> tasks) {
-  const int descriptor = tasks.front().descriptor;
-  if (mutant(Mutant::m31_no_dsync)) {
-    for (Task& task : tasks) task.error_number = write_all(descriptor, task.position, task.bytes, false);
-    return;
-  }
-  if (tasks.size() == 1) {
-    Task& only = tasks.front();
-    only.error_number = write_all(descriptor, only.position, only.bytes, true);
-    if (only.error_number != EOPNOTSUPP && only.error_number != ENOSYS) return;
-    only.error_number = 0;  // RWF_DSYNC is not known here (before Linux 4.7, some filesystems)
-  }
-  for (Task& task : tasks) {
-    task.error_number = write_all(descriptor, task.position, task.bytes, false);
-    if (task.error_number != 0) {
-      // None of this file is durable: those before it were not synced, those behind it not written.
-      // The culprit goes first, since the first is the one that is reported.
-      std::swap(task, tasks.front());
-      for (Task& other : tasks) other.error_number = tasks.front().error_number;
-      return;
-    }
-  }
-  const int error_number = sync_data(descriptor);
-  for (Task& task : tasks) task.error_number = error_number;
-}
-
-bool ThreadDisk::is_stopping() {
-  const std::lock_guard lock(mutex_);
-  return stopping_;
 }
 
 void ThreadDisk::background(std::uint64_t delay_us, Work work, Done done) {

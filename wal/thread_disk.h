@@ -1,14 +1,13 @@
 #pragma once
 
-// The disk without io_uring: a thread that writes and syncs. It takes all that has been submitted
-// as one batch and goes through it file by file: one write for a file is a pwritev2 with RWF_DSYNC;
-// several are written and then made durable by one fdatasync. What is submitted meanwhile is the
-// next batch.
+// The disk without io_uring: threads that each take one write, make it with RWF_DSYNC, and come back
+// for the next. There are as many as there are writes at once, up to kThreadsMax: that many reach
+// what io_uring reaches over many logs, and one thread a tenth of it (wal/DISK_FIGURES.md).
 
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <mutex>
-#include <span>
 #include <thread>
 #include <vector>
 
@@ -21,7 +20,9 @@ namespace walraft::wal {
 
 class ThreadDisk final : public Disk {
  public:
-  explicit ThreadDisk(Clock& clock);
+  static constexpr std::size_t kThreadsMax = 64;
+
+  explicit ThreadDisk(Clock& clock) : ledger_(clock), jobs_(clock, event_) {}
   ~ThreadDisk() override;
 
   void write(DurableWrite& write) override;
@@ -38,7 +39,7 @@ class ThreadDisk final : public Disk {
   std::string_view method() const override { return "thread"; }
 
  private:
-  // What the thread needs to know of a write; the ledger stays with the shard.
+  // What a thread needs to know of a write; the ledger stays with the shard.
   struct Task {
     WriteLedger::Slot slot = 0;
     int descriptor = -1;
@@ -48,21 +49,20 @@ class ThreadDisk final : public Disk {
   };
 
   void run();
-  static void make_durable(std::span<Task> tasks);  // all of one file
-  bool is_stopping();
 
   EventFd event_;
-  WriteLedger ledger_;         // thread: shard
-  std::vector<Task> arrived_;  // thread: shard
-  bool polling_ = false;       // thread: shard
-  std::mutex mutex_;           // guards the four below
+  WriteLedger ledger_;                // thread: shard, as are the two below
+  std::vector<Task> arrived_;
+  bool polling_ = false;
+  std::mutex mutex_;                  // guards the five below
   std::condition_variable changed_;
-  std::vector<Task> submitted_;
+  std::deque<Task> submitted_;
   std::vector<Task> finished_;
+  std::size_t busy_ = 0;              // threads that have a write
   bool stopping_ = false;
-  std::thread thread_;
+  std::vector<std::thread> threads_;  // thread: shard
   std::vector<BackgroundJobs::Finished> finished_jobs_;
-  BackgroundJobs jobs_;  // last: its thread ends before what it signals
+  BackgroundJobs jobs_;               // last: its thread ends before what it signals
 };
 
 }  // namespace walraft::wal

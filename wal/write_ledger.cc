@@ -1,5 +1,7 @@
 #include "wal/write_ledger.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -28,11 +30,24 @@ void WriteLedger::add(DurableWrite& write) {
                     .started_us = clock_.monotonic_us(),
                     .written_bytes = 0,
                     .descriptor = descriptor,
+                    .buffered = (fcntl(descriptor, F_GETFL) & O_DIRECT) == 0,
                     .older = newest_,
                     .newer = kNone,
-                    .next = kNone};
+                    .next = kNone,
+                    .behind = kNone};
   (newest_ == kNone ? oldest_ : entries_[newest_].newer) = slot;
   newest_ = slot;
+  if (entries_[slot].buffered) {
+    const auto [newest, is_first] = newest_of_buffered_.try_emplace(descriptor, slot);
+    if (!is_first) {
+      entries_[std::exchange(newest->second, slot)].behind = slot;
+      return;
+    }
+  }
+  enqueue(slot);
+}
+
+void WriteLedger::enqueue(Slot slot) {
   (queue_tail_ == kNone ? queue_head_ : entries_[queue_tail_].next) = slot;
   queue_tail_ = slot;
 }
@@ -78,6 +93,11 @@ DurableWrite& WriteLedger::finish(Slot slot) {
   stats_.sync_us_last = took_us;
   (entry.older == kNone ? oldest_ : entries_[entry.older].newer) = entry.newer;
   (entry.newer == kNone ? newest_ : entries_[entry.newer].older) = entry.older;
+  if (entry.behind != kNone) {
+    enqueue(entry.behind);
+  } else if (entry.buffered) {
+    newest_of_buffered_.erase(entry.descriptor);
+  }
   entry.next = free_;
   free_ = slot;
   return *std::exchange(entry.write, nullptr);

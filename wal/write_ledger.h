@@ -3,10 +3,16 @@
 // What every real disk keeps about its writes: which are unfinished, since when, how far they got,
 // what waits to be handed to the kernel, the figures of the finished ones, and whether the disk has
 // failed. Thread: shard.
+//
+// Of a buffered file one write is handed out at a time. Linux reports a failed writeback once per
+// open file, to whichever sync comes first: of two that run together, one would get the error of
+// the other, and that other would be told that its bytes are safe. Direct writes each get their own
+// error, so any number of them may run.
 
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "wal/base/clock.h"
@@ -24,7 +30,8 @@ class WriteLedger {
   // more unfinished writes than ever before.
   void add(DurableWrite& write);
 
-  // The next write to hand to the kernel, in the order of add(); nullopt if none is queued.
+  // The next write to hand to the kernel, in the order of add() but for buffered files, whose next
+  // comes once the one before is finished; nullopt if there is none.
   std::optional<Slot> take_queued();
   bool has_queued() const { return queue_head_ != kNone; }
 
@@ -54,6 +61,7 @@ class WriteLedger {
   void on_failure(Disk::FailureHandler handler);
 
  private:
+  void enqueue(Slot slot);
   void tell();
 
   static constexpr Slot kNone = std::numeric_limits<Slot>::max();
@@ -63,9 +71,11 @@ class WriteLedger {
     std::uint64_t started_us = 0;
     std::size_t written_bytes = 0;
     int descriptor = -1;
-    Slot older = kNone;        // by age: unfinished writes, oldest first
+    bool buffered = false;
+    Slot older = kNone;   // by age: unfinished writes, oldest first
     Slot newer = kNone;
-    Slot next = kNone;         // in the queue, or among the free
+    Slot next = kNone;    // in the queue, or among the free
+    Slot behind = kNone;  // the write of the same buffered file that waits for this one
   };
 
   Clock& clock_;
@@ -75,6 +85,7 @@ class WriteLedger {
   Slot newest_ = kNone;
   Slot queue_head_ = kNone;
   Slot queue_tail_ = kNone;
+  std::unordered_map<int, Slot> newest_of_buffered_;  // by descriptor, while it has unfinished writes
   DiskStats stats_;
   std::optional<Error> failure_;
   Disk::FailureHandler failure_handler_;

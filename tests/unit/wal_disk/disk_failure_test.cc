@@ -92,6 +92,13 @@ class DiskFailure : public testing::TestWithParam<DiskMethod> {
     ASSERT_TRUE(file_->allocate(64 * kBlockBytes));
   }
 
+  // A file of its own for a write: those of one buffered file would wait for each other.
+  File& another_file() {
+    const std::string name = "another" + std::to_string(others_.size());
+    others_.push_back(scratch_.directory().create(name, Access::write).value());
+    return *others_.back();
+  }
+
   // Issues one write and runs the disk until it fails.
   void expect_failure(File& file, std::uint64_t position, Code code, const std::string& text) {
     TestWrite write(file, position, data_.view());
@@ -129,6 +136,7 @@ class DiskFailure : public testing::TestWithParam<DiskMethod> {
   FreshCalls fresh_;
   Scratch scratch_;
   std::unique_ptr<File> file_;
+  std::vector<std::unique_ptr<File>> others_;
   Blocks data_{1, 'z'};
   int failures_ = 0;
   Error error_;
@@ -165,10 +173,9 @@ TEST_P(DiskFailure, TheFileSizeLimit) {
 }
 
 TEST_P(DiskFailure, ManyFailuresAreOne) {
-  BadMedium bad;
-  constexpr int kWrites = 20;
+  std::vector<BadMedium> bad(20);
   std::vector<TestWrite> writes;
-  for (int i = 0; i < kWrites; ++i) writes.emplace_back(bad.file, bad.position, data_.view());
+  for (BadMedium& medium : bad) writes.emplace_back(medium.file, medium.position, data_.view());
   for (TestWrite& write : writes) disk_->write(write);
   disk_->submit();
   ASSERT_TRUE(run_until(*disk_, [&] { return disk_->failed(); }));
@@ -181,7 +188,7 @@ TEST_P(DiskFailure, ManyFailuresAreOne) {
 TEST_P(DiskFailure, NothingIsDeliveredAfterTheFailure) {
   BadMedium bad;
   std::vector<TestWrite> writes;
-  for (std::uint64_t i = 0; i < 8; ++i) writes.emplace_back(*file_, (16 + i) * kBlockBytes, data_.view());
+  for (int i = 0; i < 8; ++i) writes.emplace_back(another_file(), 0, data_.view());
   TestWrite doomed(bad.file, bad.position, data_.view());
   for (TestWrite& write : writes) write.then = [&] { EXPECT_FALSE(disk_->failed()); };
   for (int i = 0; i < 4; ++i) disk_->write(writes[i]);
@@ -197,7 +204,7 @@ TEST_P(DiskFailure, FailFromOnDurableStopsTheRest) {
   TestWrite writes[3];
   int delivered = 0;
   for (int i = 0; i < 3; ++i) {
-    writes[i] = TestWrite(*file_, i * kBlockBytes, data_.view());
+    writes[i] = TestWrite(another_file(), 0, data_.view());
     writes[i].then = [&] {
       ++delivered;
       disk_->fail({Code::corrupt, "the owner does not believe it"});
@@ -205,6 +212,7 @@ TEST_P(DiskFailure, FailFromOnDurableStopsTheRest) {
     disk_->write(writes[i]);
   }
   disk_->submit();
+  usleep(50'000);  // mostly, all three are there when the first is delivered
   ASSERT_TRUE(run_until(*disk_, [&] { return disk_->failed(); }));
   EXPECT_EQ(delivered, 1);
   EXPECT_EQ(error_.code, Code::corrupt);
@@ -244,7 +252,7 @@ TEST_P(DiskFailure, DestructorAfterAFailureWaitsForTheRest) {
   std::vector<std::unique_ptr<TestWrite>> writes;
   for (std::uint64_t i = 0; i < 16; ++i) {
     data.push_back(std::make_unique<Blocks>(4, 'w'));
-    writes.push_back(std::make_unique<TestWrite>(*file_, i * 4 * kBlockBytes, data.back()->view()));
+    writes.push_back(std::make_unique<TestWrite>(another_file(), i * 4 * kBlockBytes, data.back()->view()));
     disk_->write(*writes.back());
   }
   disk_->submit();
@@ -292,6 +300,27 @@ TEST_P(DiskFailure, AShortWriteThatCannotBeCompletedFails) {
   EXPECT_THAT(error_.message, HasSubstr("EFBIG"));
 }
 
+// The kernel tells the error of one open file once: with two syncs of a buffered file in flight, one
+// write fails with the error of the other, and the other counts as durable.
+TEST_P(DiskFailure, BufferedWritesOfOneFileNeverShareASync) {
+  auto other = scratch_.directory().create("b", Access::write).value();
+  std::vector<TestWrite> writes;
+  for (std::uint64_t i = 0; i < 12; ++i) writes.emplace_back(i % 2 == 0 ? *file_ : *other, i * kBlockBytes, data_.view());
+  std::size_t delivered = 0;
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    writes[i].then = [&, i] {
+      ++delivered;
+      // Of its file, those before it are done, and the one behind it has not started.
+      EXPECT_EQ(i < 2 ? 1 : writes[i - 2].times_durable, 1) << i;
+      EXPECT_LE(calls().synced_writes, static_cast<int>(delivered) + 1) << i;
+    };
+    disk_->write(writes[i]);
+  }
+  disk_->submit();
+  ASSERT_TRUE(run_until(*disk_, [&] { return delivered == writes.size() || disk_->failed(); }));
+  EXPECT_EQ(calls().synced_writes, 12);
+}
+
 TEST_P(DiskFailure, EveryWriteIsSynced) {
   TestWrite one(*file_, 0, data_.view());
   disk_->write(one);
@@ -324,13 +353,10 @@ TEST_P(DiskFailure, MutantSyncErrorRetriedBelievesTheSecondSync) {
   const WithMutant mutant(Mutant::m26_sync_error_retried);
   TestWrite first(*file_, 0, data_.view());
   TestWrite second(*file_, kBlockBytes, data_.view());
-  if (GetParam() == DiskMethod::thread) {
-    calls().sync_error = EIO;
-    calls().sync_failures = 1;
-  } else {
-    calls().ring_result = -EIO;
-    calls().ring_results = 2;
-  }
+  calls().write_error = EIO;  // the thread's
+  calls().write_failures = 2;
+  calls().ring_result = -EIO;
+  calls().ring_results = 2;
   disk_->write(first);
   disk_->write(second);
   disk_->submit();
@@ -346,18 +372,10 @@ INSTANTIATE_TEST_SUITE_P(RealDisks, ThreadDiskFailure, testing::Values(DiskMetho
                          [](const auto&) { return "Thread"; });
 
 TEST_P(ThreadDiskFailure, AFailedSyncIsNotTriedAgain) {
+  calls().flags_unknown = true;
   calls().sync_error = EIO;
   calls().sync_failures = 1;  // a second one would succeed, and lie
-  TestWrite first(*file_, 0, data_.view());
-  TestWrite second(*file_, kBlockBytes, data_.view());
-  disk_->write(first);
-  disk_->write(second);
-  disk_->submit();
-  ASSERT_TRUE(run_until(*disk_, [&] { return disk_->failed(); }));
-  EXPECT_EQ(calls().syncs, 1);
-  EXPECT_THAT(error_.message, HasSubstr("EIO"));
-  expect_dead();
-  EXPECT_EQ(first.times_durable + second.times_durable, 0);
+  expect_failure(*file_, 0, Code::failed, "EIO");
   EXPECT_EQ(calls().syncs, 1);
 }
 
@@ -369,47 +387,19 @@ TEST_P(ThreadDiskFailure, AFailedSyncedWriteIsNotTriedAgain) {
   EXPECT_EQ(calls().plain_writes, 0);
 }
 
-TEST_P(ThreadDiskFailure, TheWriteThatFailedIsTheOneThatIsNamed) {
-  BadMedium bad;
-  Blocks source(1, 'm');
-  Blocks target(1, 'n');
-  TestWrite good(bad.file, reinterpret_cast<std::uint64_t>(target.data()), source.view());  // mapped memory
-  TestWrite doomed(bad.file, bad.position, data_.view());
-  disk_->write(good);
-  disk_->write(doomed);
-  disk_->submit();
-  ASSERT_TRUE(run_until(*disk_, [&] { return disk_->failed(); }));
-  EXPECT_THAT(error_.message, HasSubstr("position " + std::to_string(bad.position)));
-  EXPECT_EQ(good.times_durable, 0);  // it was written, and never synced
-}
-
 TEST_P(ThreadDiskFailure, InterruptedCallsGoOn) {
+  calls().flags_unknown = true;
   calls().write_error = EINTR;
   calls().write_failures = 3;
   calls().sync_error = EINTR;
   calls().sync_failures = 3;
-  TestWrite first(*file_, 0, data_.view());
-  TestWrite second(*file_, kBlockBytes, data_.view());
-  disk_->write(first);
-  disk_->write(second);
+  TestWrite write(*file_, 0, data_.view());
+  disk_->write(write);
   disk_->submit();
-  ASSERT_TRUE(run_until(*disk_, [&] { return second.times_durable == 1 || disk_->failed(); }));
+  ASSERT_TRUE(run_until(*disk_, [&] { return write.times_durable == 1 || disk_->failed(); }));
   EXPECT_EQ(calls().write_failures, 0);
   EXPECT_EQ(calls().sync_failures, 0);
-  EXPECT_EQ(first.times_durable, 1);
-}
-
-TEST_P(ThreadDiskFailure, OneSyncForAllWritesOfAFile) {
-  std::vector<TestWrite> writes;
-  for (std::uint64_t i = 0; i < 10; ++i) writes.emplace_back(*file_, i * kBlockBytes, data_.view());
-  int delivered = 0;
-  for (TestWrite& write : writes) write.then = [&] { ++delivered; };
-  for (TestWrite& write : writes) disk_->write(write);
-  disk_->submit();
-  ASSERT_TRUE(run_until(*disk_, [&] { return delivered == 10; }));
-  EXPECT_EQ(calls().plain_writes, 10);
-  EXPECT_EQ(calls().synced_writes, 0);
-  EXPECT_EQ(calls().syncs, 1);
+  EXPECT_EQ(write.times_durable, 1);
 }
 
 TEST_P(ThreadDiskFailure, WithoutTheFlagItSyncsByItself) {
@@ -500,8 +490,12 @@ TEST_P(UringDiskFailure, ARingThatRefusesFails) {
 }
 
 TEST_P(UringDiskFailure, OneSubmitHandsOverAll) {
+  std::vector<std::unique_ptr<File>> files;
   std::vector<TestWrite> writes;
-  for (std::uint64_t i = 0; i < 40; ++i) writes.emplace_back(*file_, i * kBlockBytes, data_.view());
+  for (std::uint64_t i = 0; i < 40; ++i) {
+    files.push_back(scratch_.directory().create("f" + std::to_string(i), Access::write).value());
+    writes.emplace_back(*files.back(), 0, data_.view());
+  }
   int delivered = 0;
   for (TestWrite& write : writes) write.then = [&] { ++delivered; };
   for (TestWrite& write : writes) disk_->write(write);

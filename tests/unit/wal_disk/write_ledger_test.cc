@@ -17,7 +17,11 @@ class SetClock final : public Clock {
 class WriteLedgerTest : public testing::Test {
  protected:
   Scratch scratch_;
-  std::unique_ptr<File> file_ = scratch_.directory().create("a", Access::write).value();
+  void SetUp() override {
+    if (!scratch_.directory().has_direct()) GTEST_SKIP() << "NOT RUN: " << scratch_.path() << " has no O_DIRECT";
+    file_ = scratch_.directory().create("a", Access::direct).value();
+  }
+  std::unique_ptr<File> file_;
   Blocks data_{4};
   SetClock clock_;
   WriteLedger ledger_{clock_};
@@ -87,6 +91,41 @@ TEST_F(WriteLedgerTest, TheRestOfAWriteGoesFirst) {
   EXPECT_FALSE(ledger_.take_queued());
   EXPECT_TRUE(ledger_.advance(slot, 3 * kBlockBytes - 7));
   EXPECT_DEATH((void)ledger_.advance(slot, 1), "written_bytes");
+}
+
+TEST_F(WriteLedgerTest, OneWriteOfABufferedFileAtATime) {
+  auto buffered = scratch_.directory().create("b", Access::write).value();
+  TestWrite direct[2];
+  TestWrite queued[3];
+  for (int i = 0; i < 3; ++i) {
+    queued[i] = TestWrite(*buffered, i * kBlockBytes, data_.view().first(kBlockBytes));
+    ledger_.add(queued[i]);
+  }
+  for (int i = 0; i < 2; ++i) {
+    direct[i] = TestWrite(*file_, i * kBlockBytes, data_.view().first(kBlockBytes));
+    ledger_.add(direct[i]);
+  }
+  const auto first = *ledger_.take_queued();
+  EXPECT_EQ(ledger_.descriptor(first), buffered->descriptor());
+  EXPECT_EQ(ledger_.descriptor(*ledger_.take_queued()), file_->descriptor());
+  EXPECT_EQ(ledger_.descriptor(*ledger_.take_queued()), file_->descriptor());
+  EXPECT_FALSE(ledger_.take_queued());
+  ledger_.requeue(first);  // a short write keeps its turn
+  EXPECT_EQ(ledger_.take_queued(), first);
+  EXPECT_FALSE(ledger_.take_queued());
+  EXPECT_EQ(&ledger_.finish(first), &queued[0]);
+  const auto second = *ledger_.take_queued();
+  EXPECT_EQ(ledger_.position(second), kBlockBytes);
+  EXPECT_FALSE(ledger_.take_queued());
+  EXPECT_EQ(&ledger_.finish(second), &queued[1]);
+  ledger_.add(queued[0]);  // behind the third
+  const auto third = *ledger_.take_queued();
+  EXPECT_EQ(ledger_.position(third), 2 * kBlockBytes);
+  EXPECT_FALSE(ledger_.has_queued());
+  ledger_.finish(third);
+  EXPECT_EQ(&ledger_.finish(*ledger_.take_queued()), &queued[0]);
+  ledger_.add(queued[1]);  // none is left to wait for
+  EXPECT_TRUE(ledger_.take_queued());
 }
 
 TEST_F(WriteLedgerTest, TheFirstFailureIsToldOnce) {
