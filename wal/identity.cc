@@ -12,7 +12,6 @@ namespace walraft::wal {
 namespace {
 
 constexpr std::string_view kFirstLine = "walraft data directory, format ";
-constexpr std::string_view kCrcWord = "crc32c ";
 constexpr std::size_t kCrcLine = 16;  // "crc32c 89abcdef\n"
 constexpr std::size_t kCovered = kBlockBytes - kCrcLine;
 constexpr std::size_t kNameBytesMax = 128;
