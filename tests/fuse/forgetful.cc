@@ -11,6 +11,7 @@
 //                    always something to lose
 //   on               the power returns; ends cut (a coming one too), eio, hang and lie
 //   eio              every request fails, nothing is lost
+//   bad=POSITION+BYTES   reads that touch the range fail with EIO, until `on`; may be said more than once
 //   hang             writes and syncs are not answered until `on`
 //   lie              syncs are answered and save nothing
 //   fail_sync=N      after N - 1 good ones, one sync fails with EIO and what it should have saved is
@@ -93,6 +94,12 @@ class Server {
     }
     const std::uint64_t from = std::min<std::uint64_t>(position, disk_.size());
     const std::size_t count = std::min(bytes, disk_.size() - from);
+    for (const Range& range : bad_) {
+      if (from < range.position + range.bytes && range.position < from + count) {
+        fuse_reply_err(request, EIO);
+        return;
+      }
+    }
     buffer_.resize(std::max(buffer_.size(), count));
     disk_.read(from, std::span(buffer_).first(count));
     fuse_reply_buf(request, reinterpret_cast<const char*>(buffer_.data()), count);
@@ -175,6 +182,15 @@ class Server {
       syncs_until_failure_ = nth;
       return 0;
     }
+    if (const std::size_t plus = words[0].find('+'); words[0].starts_with("bad=") && plus != words[0].npos) {
+      Range range;
+      if (!option(words[0].substr(0, plus), "bad=", range.position) ||
+          !option(words[0].substr(plus), "+", range.bytes)) {
+        return EINVAL;
+      }
+      bad_.push_back(range);
+      return 0;
+    }
     for (const Mode mode : {Mode::on, Mode::eio, Mode::hang, Mode::lie}) {
       if (words[0] == name_of(mode)) {
         change(mode);
@@ -196,6 +212,11 @@ class Server {
   }
 
  private:
+  struct Range {
+    std::uint64_t position = 0;
+    std::uint64_t bytes = 0;
+  };
+
   static bool option(std::string_view word, std::string_view name, std::uint64_t& value) {
     if (!word.starts_with(name)) {
       return false;
@@ -236,6 +257,9 @@ class Server {
   void change(Mode mode) {
     mode_ = mode;
     syncs_until_cut_ = 0;
+    if (mode == Mode::on) {
+      bad_.clear();
+    }
     if (mode != Mode::hang) {
       const auto held = std::exchange(held_, {});
       for (const auto& answer : held) {
@@ -248,6 +272,7 @@ class Server {
   Mode mode_ = Mode::on;
   std::vector<std::byte> buffer_;
   std::deque<std::function<void()>> held_;
+  std::vector<Range> bad_;
   CutOptions cut_;
   std::uint64_t syncs_until_cut_ = 0;      // 0: none comes
   std::uint64_t syncs_until_failure_ = 0;  // 0: none fails

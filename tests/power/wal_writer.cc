@@ -65,6 +65,7 @@ struct Options {
   std::uint64_t segment_bytes = 1u << 20;
   std::uint64_t batches = ~std::uint64_t{0};
   std::uint64_t pause_us = 0;  // after each turn
+  std::uint64_t idle_ms = 0;   // after the last batch: time for what a log writes when it is idle
   DiskMethod method = DiskMethod::automatic;
   bool buffered = false;
   bool trim = false;
@@ -222,6 +223,10 @@ class Writer {
     while (log.durable() < log.tail().index || truncating_) {
       node_.turn(10'000);
     }
+    const std::uint64_t idle_until_us = system_clock().monotonic_us() + options_.idle_ms * 1000;
+    while (stop_asked == 0 && system_clock().monotonic_us() < idle_until_us) {
+      node_.turn(10'000);
+    }
     return 0;
   }
 
@@ -318,7 +323,7 @@ class Writer {
   std::fprintf(stderr,
                "wal_writer: %.*s\nusage: wal_writer write|check DIRECTORY [--seed=N] [--generation=N] [--method=auto|"
                "io_uring|thread] [--buffered] [--inflight-bytes=N] [--batch-bytes-max=N] [--segment-bytes=N] "
-               "[--batches=N] [--pause-us=N] [--trim] [--truncate]\n",
+               "[--batches=N] [--pause-us=N] [--idle-ms=N] [--trim] [--truncate]\n",
                static_cast<int>(what.size()), what.data());
   std::exit(2);
 }
@@ -330,7 +335,7 @@ Options parse(int argc, char** argv) {
   Options options;
   options.command = argv[1];
   options.directory = argv[2];
-  const std::array<std::pair<std::string_view, std::uint64_t*>, 7> numbers = {{
+  const std::array<std::pair<std::string_view, std::uint64_t*>, 8> numbers = {{
       {"--seed=", &options.seed},
       {"--generation=", &options.generation},
       {"--inflight-bytes=", &options.inflight_bytes},
@@ -338,6 +343,7 @@ Options parse(int argc, char** argv) {
       {"--segment-bytes=", &options.segment_bytes},
       {"--batches=", &options.batches},
       {"--pause-us=", &options.pause_us},
+      {"--idle-ms=", &options.idle_ms},
   }};
   for (int i = 3; i < argc; ++i) {
     const std::string_view word = argv[i];
