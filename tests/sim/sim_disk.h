@@ -12,7 +12,7 @@
 // but each of its operations is a crash point as any other, and a SimCrash passes through here.
 //
 // Checked, as the contract of wal/disk.h: aligned position, length and memory; inside the file's size;
-// never two writes in flight on one block; bytes unchanged until completion.
+// never two writes in flight on one block, nor a sync() of their file; bytes unchanged until completion.
 // After a crash of its filesystem the object is dead: it delivers nothing, and may only be destroyed.
 // Destroyed alive, it completes the writes that it issued (a process that closes in order), silently.
 // Thread: one.

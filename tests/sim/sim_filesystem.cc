@@ -108,6 +108,7 @@ Result<void> SimFilesystem::write_file(Inode& inode, std::uint64_t position, Byt
 }
 
 Result<void> SimFilesystem::sync_file(Inode& inode) {
+  CHECK(in_flight_of(inode.id).empty(), "a sync while a write to the file is in flight", inode.path);
   begin(OperationKind::sync, inode);
   Result<void> result;
   if (strike(FaultKind::sync_fails, inode)) {

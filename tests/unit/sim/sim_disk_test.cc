@@ -345,6 +345,11 @@ TEST(SimDiskDeathTest, BreachesOfTheContractAreBugs) {
   EXPECT_DEATH(one.disk.write(write), "not finished yet");
   one.disk.write(same_block);
   EXPECT_DEATH(one.disk.submit(), "two writes in flight on one block");
+  OneFile synced;
+  LetterWrite unfinished(*synced.file, 0, 'x');
+  synced.disk.write(unfinished);
+  synced.disk.submit();
+  EXPECT_DEATH((void)synced.file->sync(), "a sync while a write");
   OneFile overlapping;
   LetterWrite three_blocks(*overlapping.file, 0, 'x', 3);
   LetterWrite inside(*overlapping.file, 2 * kBlockBytes, 'y');

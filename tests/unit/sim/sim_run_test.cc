@@ -103,6 +103,10 @@ class RandomRun {
           break;
         default:
           if (!rng_.one_in(5)) break;
+          if (std::any_of(blocks_.begin() + file * kBlocks, blocks_.begin() + (file + 1) * kBlocks,
+                          [](const auto& one) { return one->in_flight; })) {
+            break;  // wal/disk.h
+          }
           must(files[file]->sync());
           for (std::uint64_t i = 0; i < kBlocks; ++i) {
             Block& synced = *blocks_[file * kBlocks + i];
