@@ -130,7 +130,8 @@ def stage_fuzz(stage):
 
 
 def stage_release(stage):
-    stage.build("release", ["-DCMAKE_BUILD_TYPE=Release"], [])
+    if stage.build("release", ["-DCMAKE_BUILD_TYPE=Release"], []):
+        run_process_tests(stage, "release", "release", cycles=3)
 
 
 def stage_power(stage):
@@ -170,6 +171,17 @@ def stage_power_cycles(stage):
         run_process_tests(stage, "power", "test", cycles=300)
 
 
+def stage_lint(stage):
+    """clang-tidy over every source, with the flags of the fuzz tree, which clang understands."""
+    if not stage.build("fuzz", ["-DWALRAFT_SANITIZE=fuzz"], ["all_fuzzers"]):
+        return
+    sources = sorted(p for top in ("wal", "replication", "rpc", "client", "tools") for p in (ROOT / top).rglob("*.cc"))
+    for path in sources:
+        name = str(path.relative_to(ROOT))
+        stage.run(name, ["clang-tidy-19", "-p", "build/fuzz", "--quiet", "--warnings-as-errors=*", name],
+                  read_exit_code, limit=300)
+
+
 def stage_root(stage):
     run_process_tests(stage, "nightly", "test", cycles=100)
 
@@ -190,6 +202,7 @@ STAGES = [
     ("power", "all", 600, stage_power, "power cuts under real file systems, 10 cycles"),
     ("bench", "all", 600, stage_bench, "every benchmark, briefly; prints figures, judges none"),
     ("demo", "all", 480, stage_demo, "tools/dev/demo"),
+    ("lint", "nightly", 7200, stage_lint, "clang-tidy over every source"),
     ("long-fuzz", "nightly", 36000, stage_long_fuzz, "libFuzzer, 10 minutes a target"),
     ("power-cycles", "nightly", 14400, stage_power_cycles, "power cuts, 300 cycles"),
     ("minimal-root", "nightly", 7200, stage_root, "the README's two commands in a bare Debian 12, and other long tests"),
