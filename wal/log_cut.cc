@@ -54,7 +54,7 @@ void LogOnDisk::retire_trimmed() {
 void LogOnDisk::truncate_suffix(Index to, Done done) {
   CHECK(!truncation_);
   CHECK(to >= first_index_ && to <= tail_.index, to, first_index_, tail_.index);
-  truncation_.emplace();
+  truncation_ = Truncation{};  // emplace() finds no constructor under clang, as the struct is nested
   truncation_->to = to;
   truncation_->done = std::move(done);
   flush();
