@@ -5,6 +5,7 @@
 //
 // Lines of `write`, each written at once:
 //   opened method=io_uring mutants=1 suspect=0 findings=0 cut_bytes=0 first=INDEX tail=INDEX
+//   notice TEXT                              of the data directory, before `opened`
 //   finding LETTER VERDICT TEXT              of recovery, before `opened`
 //   writing GENERATION INDEX                 what follows from INDEX on is of GENERATION
 //   durable INDEX                            everything below survives
@@ -41,9 +42,9 @@
 #include "wal/base/check.h"
 #include "wal/base/clock.h"
 #include "wal/base/mutant.h"
+#include "wal/data_directory.h"
 #include "wal/disk.h"
 #include "wal/filesystem.h"
-#include "wal/hard_state.h"
 #include "wal/log.h"
 #include "wal/posix_disk.h"
 #include "wal/posix_filesystem.h"
@@ -98,19 +99,30 @@ class Node {
       leave(kExitRefused, {Code::failed, "no io_uring here"});
     }
     disk_->on_failure([](const Error& why) { leave(kExitDiskFailed, why); });
-    auto directory = must(open_directory(options.directory, true));
-    begin(*directory, options.command == "check");
-    const Access access = options.buffered || !directory->has_direct() ? Access::write : Access::direct;
-    state_ = must(HardStateFile::open(*directory, "state", uuid_of(0xd1), access, *disk_));
-
-    const LogIdentity identity{.cluster = uuid_of(0xc1), .log = uuid_of(0x10), .id = kLog};
+    const bool checks = options.command == "check";
+    DataDirectoryOptions data_options;
+    data_options.cluster_name = "power";
+    data_options.node = NodeId{1};
+    data_options.sync = options.buffered ? SyncMode::buffered : SyncMode::automatic;
+    data_options.may_create = !checks;
+    data_ = must(DataDirectory::open(must(open_directory(options.directory, !checks)), *disk_, system_clock(),
+                                     system_rng(), data_options));
+    for (const std::string& notice : data_->notices()) {
+      say("notice " + notice);
+    }
+    // The log's directory may be there, or not, after a crash while it was begun; its first batch comes later.
+    const LogIdentity identity{.cluster = data_->identity().cluster, .log = uuid_of(0x10), .id = kLog};
+    auto directory = must(data_->logs().subdirectory(to_string(identity.log), !checks));
+    if (!checks) {
+      must(data_->logs().sync());
+    }
     LogOptions log_options;
     log_options.segment_bytes = options.segment_bytes;
     log_options.first_segment_bytes = std::min(log_options.first_segment_bytes, options.segment_bytes);
-    log_options.direct = !options.buffered;
+    log_options.direct = data_->access() == Access::direct;
     log_options.durable_is_commit = !options.truncate;
-    log_ = must(Log::open(must(directory->subdirectory("log", false)), identity, log_options, *state_, *disk_,
-                          system_clock(), system_rng()));
+    log_ = must(Log::open(std::move(directory), identity, log_options, data_->hard_state(), *disk_, system_clock(),
+                          system_rng()));
     for (const Finding& finding : log_->recovery().findings) {
       say(std::string("finding ") + static_cast<char>(finding.letter) + " " + verdict_name(finding.verdict) + " " +
           finding.text);
@@ -122,7 +134,7 @@ class Node {
   }
 
   ~Node() {
-    while (!state_->idle()) {
+    while (!data_->hard_state().idle()) {
       turn(1'000);
     }
   }
@@ -132,7 +144,7 @@ class Node {
   // One turn of the loop; waits up to `timeout_us` if there is nothing to do.
   void turn(std::uint64_t timeout_us) {
     log_->flush();
-    state_->flush();
+    data_->hard_state().flush();
     disk_->submit();
     if (disk_->poll() == 0 && timeout_us > 0) {
       disk_->wait(timeout_us);
@@ -145,31 +157,6 @@ class Node {
   }
 
  private:
-  // A directory counts as begun once `begun` is durable in it; a crash before leaves nothing that anyone was promised.
-  void begin(Directory& directory, bool must_exist) {
-    const auto names = must(directory.list());
-    const auto has = [&](std::string_view name) {
-      return std::ranges::any_of(names, [&](const DirectoryEntry& entry) { return entry.name == name; });
-    };
-    if (has("begun")) {
-      return;
-    }
-    if (must_exist) {
-      leave(kExitRefused, {Code::not_found, "the log was never begun"});
-    }
-    if (has("state")) {
-      must(directory.remove("state"));
-    }
-    must(HardStateFile::create(directory, "state", uuid_of(0xd1)));
-    auto log = must(directory.subdirectory("log", true));
-    for (const DirectoryEntry& entry : must(log->list())) {
-      must(log->remove(entry.name));
-    }
-    must(log->sync());
-    must(must(directory.create("begun", Access::write))->sync());
-    must(directory.sync());
-  }
-
   static const char* verdict_name(Verdict verdict) {
     switch (verdict) {
       case Verdict::keep: return "keep";
@@ -183,7 +170,7 @@ class Node {
   }
 
   std::unique_ptr<Disk> disk_;
-  std::unique_ptr<HardStateFile> state_;
+  std::unique_ptr<DataDirectory> data_;
   std::unique_ptr<Log> log_;
   std::uint64_t ticked_us_ = 0;
 };
@@ -279,8 +266,9 @@ class Writer {
 
   void retain() {
     Log& log = node_.log();
-    if (options_.trim && places_.size() > 40 && !trimming_ && random_() % 16 == 0) {
-      const Place to = places_[random_() % 20];
+    const bool due = full_ ? !places_.empty() : places_.size() > 40 && random_() % 16 == 0;
+    if (options_.trim && due && !trimming_) {
+      const Place to = full_ ? places_.back() : places_[random_() % 20];
       if (to.index > log.first_index()) {
         trimming_ = true;
         say("trimming " + text(to.index));

@@ -230,7 +230,7 @@ def unreadable_block(method):
                         "--batch-bytes-max=4096") as writer:
                 expect(writer.end() == 0, writer.lines[-3:])
             disk.restore()
-            segment = sorted((directory / "log").glob("*.segment"))[1]
+            segment = sorted((directory / "logs").glob("*/*.segment"))[1]
             block = position_on_disk(segment, 400 << 10)
             disk.command(f"bad={block}+4096")
             opened, lines = check(directory, *seeded(*METHODS[method]), allowed=(DAMAGED,))
@@ -255,7 +255,7 @@ def truncated_image():
         # It idles at the end, so that the disk says how far the log was durable.
         with Writer(directory, ledger, *seeded(), "--batches=8000", "--batch-bytes-max=4096", "--idle-ms=2500") as writer:
             expect(writer.end() == 0, writer.lines[-3:])
-        segments = sorted((directory / "log").glob("*.segment"))
+        segments = sorted((directory / "logs").glob("*/*.segment"))
         victim = max(segments[:-3], key=lambda path: max(disk_at for _, disk_at, _ in extents(path)))
         low, disk_at, count = extents(victim)[-1]
         disk.restore()  # nothing in the page cache
@@ -305,9 +305,9 @@ if __name__ == "__main__":
         ("fault:S5.thread_fdatasync_eio", stops_on("--method=thread", rule="sync path=*.segment times=0 error=EIO")),
         ("fault:S5.buffered_fdatasync_eio",
          stops_on("--method=thread", "--buffered", rule="sync path=*.segment times=0 error=EIO")),
-        ("fault:S5.hard_state_write_eio", stops_on("--method=thread", rule="any path=*/state times=0 error=EIO")),
+        ("fault:S5.hard_state_write_eio", stops_on("--method=thread", rule="any path=*/hard_state times=0 error=EIO")),
         ("fault:S5.sync_of_a_new_segment_eio", stops_on("--method=io_uring", rule="sync path=*.segment times=0 error=EIO")),
-        ("fault:S5.sync_of_the_directory_eio", stops_on("--method=io_uring", rule="sync path=*/log times=0 error=EIO")),
+        ("fault:S5.sync_of_the_directory_eio", stops_on("--method=io_uring", rule="sync path=*/logs/* times=0 error=EIO")),
         *((f"fault:S6.failed_sync_drops_{method}", failed_sync_drops(method)) for method in METHODS),
         *((f"fault:S6.m26_sync_error_retried_dies_{method}", failed_sync_drops(method, "m26_sync_error_retried"))
           for method in ("io_uring", "thread")),
