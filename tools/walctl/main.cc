@@ -1,0 +1,190 @@
+// walctl: the operator's and the shell's tool. This file is the command line; each command has a file of its own.
+#include <signal.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cctype>
+#include <cstdio>
+#include <map>
+#include <string>
+
+#include "tools/walctl/commands.h"
+
+namespace {
+
+using namespace walraft;
+using namespace walraft::walctl;
+
+constexpr const char* kFooter = R"(
+FROM is an offset, earliest, latest, -N (the last N records) or @TIME (RFC 3339 with a zone).
+Sizes take KiB, MiB, GiB; durations ms, s, m, h, d.
+Exit codes: 0 ok, 1 failed, 2 usage or invalid, 3 not_found, 4 condition_failed, 5 fenced, 6 trimmed, 7 unknown (the
+append may or may not be there), 8 denied, 9 unavailable (nothing was written), 10 no_space, too_large or over_limit,
+11 corrupt or data_loss, 12 sealed, deleted or exists, 13 unknown_producer or sequence_gap, 130 interrupted.)";
+
+int usage(const std::string& message) { return fail({Code::usage, message + ". See walctl --help.", 0}); }
+
+// "--from -10" would be taken for an option: it becomes "--from=-10".
+std::vector<std::string> arguments_of(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument == "--from" && i + 1 < argc && argv[i + 1][0] == '-' &&
+        std::isdigit(static_cast<unsigned char>(argv[i + 1][1])) != 0) {
+      arguments.push_back(argument + "=" + argv[++i]);
+    } else {
+      arguments.push_back(argument);
+    }
+  }
+  std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 wants
+  return arguments;
+}
+
+struct CommandLine {
+  std::string endpoints = "127.0.0.1:7400", output = "table", timeout = "5s", format, from, bytes;
+  std::string ca, cert, key, token_file;
+  std::uint64_t expect_offset = 0, epoch = 0, sequence = 0;
+  std::string producer, cursor, ack;
+  std::string data_dir, verify_log, dump_file, disk_directory;
+  bool dump_records = false, version = false;
+  AppendArguments append;
+  ReadArguments read;
+  TailArguments tail;
+};
+
+Result<Format> parse_format(const std::string& name, Output output, bool writing) {
+  if (name.empty()) return writing && output == Output::json ? Format::json : Format::lines;
+  if (name == "lines") return Format::lines;
+  if (name == "raw") return Format::raw;
+  if (name == "length-prefixed") return Format::length_prefixed;
+  if (name == "json" && writing) return Format::json;
+  return error(Code::usage, "--format: \"" + name + "\" is none; allowed are lines, raw, length-prefixed" +
+                                (writing ? ", json" : ""));
+}
+
+Result<Global> global_of(const CommandLine& line) {
+  Global global;
+  for (const auto& [name, value] : {std::pair{"--ca", line.ca}, {"--cert", line.cert}, {"--key", line.key},
+                                    {"--token-file", line.token_file}}) {
+    if (!value.empty()) return error(Code::usage, std::string(name) + " is not supported by this release");
+  }
+  std::string endpoint;
+  for (const char c : line.endpoints + ",") {
+    if (c != ',') {
+      endpoint += c;
+    } else if (!endpoint.empty()) {
+      global.endpoints.push_back(std::exchange(endpoint, {}));
+    }
+  }
+  if (global.endpoints.empty()) return error(Code::usage, "--endpoints is empty");
+  if (line.output != "table" && line.output != "json") {
+    return error(Code::usage, "--output: \"" + line.output + "\" is none; allowed are table and json");
+  }
+  global.output = line.output == "json" ? Output::json : Output::table;
+  const auto timeout = parse_duration(line.timeout);
+  if (!timeout) return std::unexpected(Error(timeout.error()).at("--timeout"));
+  global.timeout = *timeout;
+  return global;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ::signal(SIGINT, [](int) { ::_exit(130); });
+  CommandLine line;
+  CLI::App app("walctl, the tool for Walraft: append to logs, read and tail them, look after the disk.", "walctl");
+  app.add_option("--endpoints", line.endpoints, "Stream addresses of servers (WALRAFT_ENDPOINTS)")
+      ->type_name("HOST:PORT[,...]")
+      ->envname("WALRAFT_ENDPOINTS")
+      ->capture_default_str();
+  app.add_option("-o,--output", line.output, "table or json")->type_name("FORMAT")->capture_default_str();
+  app.add_option("--timeout", line.timeout, "Of one request; never bounds tail")->type_name("D")->capture_default_str();
+  app.add_option("--ca", line.ca, "Not supported by this release")->type_name("FILE");
+  app.add_option("--cert", line.cert, "Not supported by this release")->type_name("FILE");
+  app.add_option("--key", line.key, "Not supported by this release")->type_name("FILE");
+  app.add_option("--token-file", line.token_file, "Not supported by this release")->type_name("FILE");
+  app.add_flag("--version", line.version, "Print the release");
+  app.require_subcommand(0, 1);
+  app.fallthrough();
+  app.footer(kFooter);
+
+  CLI::App* append_command = app.add_subcommand("append", "Append stdin or files; prints the last offset (json: one object a batch)");
+  append_command->add_option("LOG", line.append.log, "Name of the log")->required();
+  append_command->add_option("FILE", line.append.files, "Files to append; stdin if none");
+  append_command->add_option("--format", line.format, "lines (default) | raw (each file one record) | length-prefixed (u32 LE)");
+  append_command->add_option("--batch-records", line.append.batch_records, "Records in a batch at most; a batch commits as a whole")
+      ->check(CLI::Range(1u, 65'536u))
+      ->capture_default_str();
+  auto* expect = append_command->add_option("--expect-offset", line.expect_offset, "Only if the first record gets this offset");
+  append_command->add_flag("--create", line.append.create, "Make the log if it is missing");
+  auto* epoch = append_command->add_option("--epoch", line.epoch, "Not supported by this release");
+  auto* producer = append_command->add_option("--producer", line.producer, "Not supported by this release");
+  auto* sequence = append_command->add_option("--sequence", line.sequence, "Not supported by this release");
+
+  CLI::App* read_command = app.add_subcommand("read", "Read records, up to the end that the log has now");
+  read_command->add_option("LOG", line.read.log, "Name of the log")->required();
+  read_command->add_option("--from", line.from, "Where to start (default earliest)")->type_name("FROM");
+  read_command->add_option("--count", line.read.count, "Records at most");
+  read_command->add_option("--bytes", line.bytes, "End with the record that reaches this size");
+  read_command->add_option("--until", line.read.until, "First offset that is not wanted")->type_name("OFFSET");
+  read_command->add_option("--format", line.format, "lines (default) | raw | length-prefixed | json");
+
+  CLI::App* tail_command = app.add_subcommand("tail", "Follow a log, across restarts of the server, without gap or duplicate");
+  tail_command->add_option("LOG", line.tail.log, "Name of the log")->required();
+  tail_command->add_option("--from", line.from, "Where to start (default latest)")->type_name("FROM");
+  tail_command->add_option("--count", line.tail.count, "End after so many records");
+  tail_command->add_flag("--exit-at-end", line.tail.exit_at_end, "End when everything committed was given");
+  tail_command->add_option("--format", line.format, "lines (default) | raw | length-prefixed | json");
+  auto* cursor = tail_command->add_option("--cursor", line.cursor, "Not supported by this release");
+  auto* ack = tail_command->add_option("--ack", line.ack, "Not supported by this release");
+
+  CLI::App* verify_command = app.add_subcommand("verify", "Offline: check every byte of a stopped node's data");
+  verify_command->add_option("--data-dir", line.data_dir, "The node's data directory")->type_name("DIR")->required();
+  verify_command->add_option("--log", line.verify_log, "This log only")->type_name("NAME");
+
+  CLI::App* dump_command = app.add_subcommand("dump", "Offline: print what a segment file holds");
+  dump_command->add_option("FILE", line.dump_file, "A segment file")->required();
+  dump_command->add_flag("--records", line.dump_records, "The records too");
+
+  CLI::App* disk_command = app.add_subcommand("diskcheck", "Measure a disk's synced writes, with a verdict");
+  disk_command->add_option("DIR", line.disk_directory, "A directory on it; a file is made there and removed")->required();
+
+  try {
+    app.parse(arguments_of(argc, argv));
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& wrong) {
+    return usage(wrong.what());
+  }
+  if (line.version) {
+    std::printf("walctl %s\n", WALRAFT_VERSION);
+    return 0;
+  }
+  if (app.get_subcommands().empty()) return usage("say what to do");
+
+  for (const CLI::Option* option : {epoch, producer, sequence, cursor, ack}) {
+    if (option->count() > 0) return fail({Code::usage, option->get_name() + " is not supported by this release", 0});
+  }
+  const auto global = global_of(line);
+  if (!global) return fail(global.error());
+  const auto format = parse_format(line.format, global->output, !append_command->parsed());
+  if (!format) return fail(format.error());
+  line.append.format = line.read.format = line.tail.format = *format;
+  if (expect->count() > 0) line.append.expect_offset = line.expect_offset;
+  if (!line.from.empty()) {
+    const auto from = From::parse(line.from);
+    if (!from) return fail(Error(from.error()).at("--from"));
+    line.read.from = line.tail.from = *from;
+  }
+  if (!line.bytes.empty()) {
+    const auto bytes = parse_bytes(line.bytes);
+    if (!bytes) return fail(Error(bytes.error()).at("--bytes"));
+    line.read.bytes = *bytes;
+  }
+  if (append_command->parsed()) return walctl::append(*global, line.append);
+  if (read_command->parsed()) return walctl::read(*global, line.read);
+  if (tail_command->parsed()) return walctl::tail(*global, line.tail);
+  if (verify_command->parsed()) return verify(*global, line.data_dir, line.verify_log);
+  if (dump_command->parsed()) return dump(*global, line.dump_file, line.dump_records);
+  return diskcheck(*global, line.disk_directory);
+}

@@ -1,0 +1,224 @@
+#include "tools/wald/appliance.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <optional>
+#include <string>
+
+#include "replication/replica/shard.h"
+#include "replication/state/catalogue.h"
+#include "rpc/stream/loop.h"
+#include "rpc/stream/server.h"
+#include "tools/wald/log.h"
+#include "tools/wald/notify.h"
+#include "wal/base/clock.h"
+#include "wal/data_directory.h"
+#include "wal/posix_disk.h"
+#include "wal/posix_filesystem.h"
+
+namespace walraft::wald {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kTick = 100ms;
+constexpr auto kDrainStep = 10ms;
+constexpr auto kDrainDeadline = 5s;
+
+int exit_code_of_storage(const Error& error) {
+  return error.code == Code::failed ? kExitStorageFailed : kExitStorageRefused;
+}
+
+// The marker remembers the last failure of the disk: a second one within an hour is not tried again by the service
+// manager. Its time of change is the whole content. Best effort: it lies on the disk that fails.
+int exit_code_of_failure(const std::string& data_dir) {
+  const std::string marker = data_dir + "/last_storage_failure";
+  struct stat status {};
+  const bool again = ::stat(marker.c_str(), &status) == 0 && std::time(nullptr) - status.st_mtime < 3600;
+  const int descriptor = ::open(marker.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (descriptor >= 0) {
+    (void)::futimens(descriptor, nullptr);
+    ::close(descriptor);
+  }
+  return again ? kExitStorageRefused : kExitStorageFailed;
+}
+
+wal::SyncMode sync_mode(const std::string& sync) {
+  return sync == "direct" ? wal::SyncMode::direct : sync == "buffered" ? wal::SyncMode::buffered : wal::SyncMode::automatic;
+}
+
+class Appliance {
+ public:
+  explicit Appliance(const Config& config) : config_(config) {}
+
+  // An exit code if it cannot start.
+  std::optional<int> start() {
+    disk_ = wal::make_disk(wal::DiskMethod::automatic, system_clock());
+    disk_->on_failure([this](const Error& error) { on_disk_failure(error); });
+    auto root = wal::open_directory(config_.data_dir, true);
+    if (!root) return refuse(root.error(), exit_code_of_storage(root.error()));
+    wal::DataDirectoryOptions options;
+    options.cluster_name = config_.cluster_name;
+    options.node = NodeId{config_.node_id};
+    options.sync = sync_mode(config_.sync);
+    options.reserve_bytes = config_.reserve_bytes;
+    auto data = wal::DataDirectory::open(std::move(*root), *disk_, system_clock(), system_rng(), options);
+    if (!data) return refuse(data.error(), exit_code_of_storage(data.error()));
+    data_ = std::move(*data);
+    for (const std::string& notice : data_->notices()) log_warn(notice);
+    const wal::Identity& identity = data_->identity();
+    log_info((data_->is_new() ? "made " : "opened ") + config_.data_dir + ": cluster \"" + identity.cluster_name + "\" " +
+             to_string(identity.cluster) + ", node " + std::to_string(identity.node.value) + ", writes by " +
+             std::string(disk_->method()) + (data_->access() == wal::Access::direct ? ", direct" : ", buffered"));
+    return start_logs(identity);
+  }
+
+  int run() {
+    loop_.watch(disk_->event_descriptor(), [this] { shard_->disk_turn(); });
+    loop_.on_signals([this](int number) { on_signal(number); });
+    loop_.post([this] { tick(); });
+    if (const auto interval = watchdog_interval()) {
+      watchdog_ = *interval / 2;
+      loop_.post([this] { feed_watchdog(); });
+    }
+    log_info("ready: stream on " + config_.listen_stream + " (control and http are not served by this release)");
+    notify_systemd("READY=1");
+    loop_.run();
+    return exit_code_;
+  }
+
+  ~Appliance() {
+    server_.reset();
+    catalogue_.reset();
+    shard_.reset();
+    disk_.reset();  // finishes the writes in flight; what they belong to may go afterwards
+    data_.reset();
+  }
+
+ private:
+  std::optional<int> start_logs(const wal::Identity& identity) {
+    const replication::Limits limits{.record_bytes_max = static_cast<std::uint32_t>(config_.record_bytes_max),
+                                     .batch_bytes_max = static_cast<std::uint32_t>(config_.batch_bytes_max),
+                                     .inflight_bytes_max = config_.inflight_bytes_max};
+    shard_ = std::make_unique<replication::Shard>(identity.node, limits, *disk_, data_->hard_state(), system_clock(),
+                                                  system_rng(), [this] { loop_.post([this] { shard_->turn(); }); });
+    wal::LogOptions options;
+    options.segment_bytes = config_.segment_bytes;
+    options.first_segment_bytes = config_.first_segment_bytes;
+    options.direct = data_->access() == wal::Access::direct;
+    auto logs = data_->root().subdirectory("logs", false);
+    if (!logs) return refuse(logs.error(), kExitStorageRefused);
+    auto catalogue = replication::Catalogue::open(*shard_, std::move(*logs), identity.cluster, options);
+    if (!catalogue) return refuse(catalogue.error(), exit_code_of_storage(catalogue.error()));
+    catalogue_ = std::move(*catalogue);
+    for (const std::string& finding : catalogue_->findings()) log_warn(finding);
+    log_info(std::to_string(catalogue_->list().size()) + " logs");
+
+    auto server = rpc::Server::start(loop_, *shard_, *catalogue_,
+                                     {.address = config_.listen_stream, .cluster_name = identity.cluster_name,
+                                      .cluster_uuid = identity.cluster, .node = identity.node,
+                                      .software = "wald " WALRAFT_VERSION, .connections_max = config_.connections_max});
+    if (!server) {
+      return refuse(server.error(), server.error().code == Code::exists    ? kExitAddressInUse
+                                    : server.error().code == Code::invalid ? kExitBadConfig
+                                                                           : kExitFailed);
+    }
+    server_ = std::move(*server);
+    return std::nullopt;
+  }
+
+  int refuse(const Error& error, int code) {
+    log_error(error.message);
+    return code;
+  }
+
+  // The kernel may have dropped what it could not write: a second try would lie. Nothing more is acknowledged.
+  [[noreturn]] void on_disk_failure(const Error& error) {
+    const int code = exit_code_of_failure(config_.data_dir);
+    log_error("storage failed: " + error.message + ". Nothing more is acknowledged; the process ends (exit " +
+              std::to_string(code) + ").");
+    ::_exit(code);
+  }
+
+  void tick() {
+    shard_->tick();
+    ticker_.start(kTick, [this] { tick(); });
+  }
+
+  void feed_watchdog() {
+    notify_systemd("WATCHDOG=1");
+    watchdog_timer_.start(watchdog_, [this] { feed_watchdog(); });
+  }
+
+  void on_signal(int number) {
+    const std::string name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+    if (draining_) {
+      log_warn(name + " again: ending at once");
+      exit_code_ = kExitFailed;
+      return loop_.stop();
+    }
+    draining_ = true;
+    log_info(name + ": answering what is under way, then ending");
+    notify_systemd("STOPPING=1");
+    server_->drain();
+    drain_until_ = std::chrono::steady_clock::now() + kDrainDeadline;
+    drain();
+  }
+
+  // Twice idle in a row: what was answered in the first step has left by the second.
+  void drain() {
+    idle_steps_ = catalogue_->busy() ? 0 : idle_steps_ + 1;
+    const bool late = std::chrono::steady_clock::now() > drain_until_;
+    if (idle_steps_ >= 3 || late) {
+      if (late) log_warn("some appends were not answered within 5 s");
+      return loop_.stop();
+    }
+    drain_timer_.start(kDrainStep, [this] { drain(); });
+  }
+
+  const Config& config_;
+  rpc::Loop loop_;
+  std::unique_ptr<wal::Disk> disk_;
+  std::unique_ptr<wal::DataDirectory> data_;
+  std::unique_ptr<replication::Shard> shard_;
+  std::unique_ptr<replication::Catalogue> catalogue_;
+  std::unique_ptr<rpc::Server> server_;
+  rpc::Loop::Timer ticker_{loop_};
+  rpc::Loop::Timer watchdog_timer_{loop_};
+  rpc::Loop::Timer drain_timer_{loop_};
+  std::chrono::microseconds watchdog_{0};
+  std::chrono::steady_clock::time_point drain_until_;
+  int idle_steps_ = 0;
+  bool draining_ = false;
+  int exit_code_ = kExitOk;
+};
+
+// A connection takes a descriptor; the kernel's limit of it is the hard one.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+int run_appliance(const Config& config) {
+  ::umask(0077);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file size limit is no_space, not death
+  raise_descriptor_limit();
+  Appliance appliance(config);
+  if (const auto code = appliance.start()) return *code;
+  const int code = appliance.run();
+  log_info("ended");
+  return code;
+}
+
+}  // namespace walraft::wald
