@@ -41,6 +41,15 @@ void BackgroundJobs::add(std::uint64_t delay_us, Disk::Work work, Disk::Done don
   changed_.notify_one();
 }
 
+void BackgroundJobs::add_slow(Disk::Work work, Disk::Done done) {
+  CHECK(work != nullptr);
+  {
+    const std::lock_guard lock(mutex_);
+    slow_.push_back({std::move(work), std::move(done)});
+  }
+  changed_.notify_one();
+}
+
 void BackgroundJobs::take_finished(std::vector<Finished>& finished) {
   finished.clear();
   const std::lock_guard lock(mutex_);
@@ -56,27 +65,41 @@ void BackgroundJobs::stop() {
 }
 
 void BackgroundJobs::run() {
+  constexpr std::uint64_t kNapUsMax = 3'600'000'000;
+  constexpr std::uint64_t kRestFactor = 9;  // a job that took t is followed by 9 t of rest
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    if (waiting_.empty()) {
-      changed_.wait(lock);
-      continue;
-    }
-    const std::uint64_t due_us = waiting_.begin()->first.first;
     const std::uint64_t now_us = clock_.monotonic_us();
-    if (due_us > now_us) {
-      constexpr std::uint64_t kNapUsMax = 3'600'000'000;
-      changed_.wait_for(lock, std::chrono::microseconds(std::min(due_us - now_us, kNapUsMax)));
+    if (!waiting_.empty() && waiting_.begin()->first.first <= now_us) {
+      run_job(lock, std::move(waiting_.extract(waiting_.begin()).mapped()));
       continue;
     }
-    Job job = std::move(waiting_.extract(waiting_.begin()).mapped());
-    lock.unlock();
-    Result<void> result = job.work();
-    job.work = nullptr;  // what it held is let go here, where closing a file may block
-    lock.lock();
-    finished_.push_back({std::move(job.done), std::move(result)});
-    event_.signal();
+    if (!slow_.empty() && slow_due_us_ <= now_us) {
+      Job job = std::move(slow_.front());
+      slow_.pop_front();
+      run_job(lock, std::move(job));
+      const std::uint64_t end_us = clock_.monotonic_us();
+      slow_due_us_ = end_us + kRestFactor * (end_us - now_us);
+      continue;
+    }
+    std::uint64_t nap_us = kNapUsMax;
+    if (!waiting_.empty()) nap_us = std::min(nap_us, waiting_.begin()->first.first - now_us);
+    if (!slow_.empty()) nap_us = std::min(nap_us, slow_due_us_ - now_us);
+    if (waiting_.empty() && slow_.empty()) {
+      changed_.wait(lock);
+    } else {
+      changed_.wait_for(lock, std::chrono::microseconds(nap_us));
+    }
   }
+}
+
+void BackgroundJobs::run_job(std::unique_lock<std::mutex>& lock, Job job) {
+  lock.unlock();
+  Result<void> result = job.work();
+  job.work = nullptr;  // what it held is let go here, where closing a file may block
+  lock.lock();
+  finished_.push_back({std::move(job.done), std::move(result)});
+  event_.signal();
 }
 
 }  // namespace walraft::wal

@@ -6,6 +6,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -30,6 +31,7 @@ class BackgroundJobs {
   ~BackgroundJobs();  // drops the jobs that have not started, waits for the one that runs
 
   void add(std::uint64_t delay_us, Disk::Work work, Disk::Done done);
+  void add_slow(Disk::Work work, Disk::Done done);
 
   // Moves what has finished since the last call, in the order it finished, into `finished`, whose
   // contents are thrown away.
@@ -46,12 +48,15 @@ class BackgroundJobs {
   using DueAndNumber = std::pair<std::uint64_t, std::uint64_t>;  // equal due times: first come, first served
 
   void run();
+  void run_job(std::unique_lock<std::mutex>& lock, Job job);
 
   Clock& clock_;
   EventFd& event_;
   std::mutex mutex_;  // guards all below but thread_
   std::condition_variable changed_;
   std::map<DueAndNumber, Job> waiting_;
+  std::deque<Job> slow_;
+  std::uint64_t slow_due_us_ = 0;  // when the next of them may start
   std::vector<Finished> finished_;
   std::uint64_t next_number_ = 0;
   bool stopping_ = false;

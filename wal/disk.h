@@ -78,6 +78,10 @@ class Disk {
   // call fail() where it means a lying disk.
   virtual void background(std::uint64_t delay_us, Work work, Done done) = 0;
 
+  // The same for bulk writes that may wait: one at a time over all who ask, behind what is due, and
+  // after each a rest of nine times as long as it took, so that they get a tenth of the disk's time.
+  virtual void background_slowly(Work work, Done done) = 0;
+
   // The disk can no longer be trusted. First call wins.
   virtual void fail(const Error& error) = 0;
   virtual bool failed() const = 0;

@@ -288,7 +288,7 @@ std::uint64_t LogOnDisk::disk_bytes() const {
 Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<Directory> directory, const LogIdentity& identity,
                                        const LogOptions& options, HardStateFile& hard_state, Disk& disk,
                                        Clock& clock, Rng& rng) {
-  const Access access = options.direct && directory->has_direct() ? Access::direct : Access::write;
+  const Access access = options.direct ? Access::direct : Access::write;
   RecoveryInput input{identity.cluster, identity.log, identity.id,
                       hard_state.find(identity.log).value_or(HardState{}), options.durable_is_commit, access, false};
   auto recovered = recover_log(*directory, input);

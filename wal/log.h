@@ -38,7 +38,7 @@ struct LogOptions {
   std::uint64_t segment_bytes = 64u << 20;       // of a grown log: 64 KiB..1 GiB, a power of two
   std::uint64_t first_segment_bytes = 1u << 20;  // segments grow fourfold from here to segment_bytes
   std::uint64_t tail_cache_bytes = 8u << 20;     // recent batches kept for streams and tailing readers
-  bool direct = true;                            // O_DIRECT where the data directory has it
+  bool direct = true;                            // O_DIRECT; false where the directory has none
   // A log with a single voter: what was durable was committed (recovery needs to know).
   bool durable_is_commit = false;
 };

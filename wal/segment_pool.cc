@@ -14,7 +14,6 @@ namespace {
 constexpr std::uint64_t kRetryUs = 1'000'000;
 constexpr std::uint64_t kFirstBytesMax = 1u << 20;        // written at once when a log begins
 constexpr std::size_t kPieceBytes = std::size_t{128} << 10;  // larger ones hurt the p99 of appends (DISK_FIGURES.md)
-constexpr std::uint64_t kRestFactor = 9;  // a piece that took t is followed by 9 t of rest: a tenth of the disk
 constexpr std::size_t kReadyMax = 4;      // recycled ones included
 
 std::shared_ptr<Chunk> zeros(std::size_t bytes) {
@@ -49,7 +48,7 @@ Result<PreparedSegment> make_segment(Directory& directory, Access access, std::u
   if (!mutant(Mutant::m14_no_directory_sync)) {
     if (auto synced = directory.sync(); !synced) return std::unexpected(std::move(synced.error()));
   }
-  return PreparedSegment{number, bytes, std::shared_ptr<File>(std::move(*file)), 0};
+  return PreparedSegment{.number = number, .segment_bytes = bytes, .file = std::move(*file)};
 }
 
 }  // namespace
@@ -85,7 +84,7 @@ Result<void> SegmentPool::adopt(const std::vector<std::uint64_t>& unused, std::u
         auto ready = write_zeros(**file, 0, kFramesPosition);
         if (ready) ready = (*file)->sync();
         if (!ready) return ready;
-        ready_.push_back({number, *size, std::shared_ptr<File>(std::move(*file)), *size});
+        ready_.push_back({.number = number, .segment_bytes = *size, .file = std::move(*file), .written_bytes = *size});
         next_segment_bytes_ = std::min(segment_bytes_, next_segment_bytes_ * 4);
         continue;
       }
@@ -114,13 +113,15 @@ Result<void> SegmentPool::prepare_first() {
 std::size_t SegmentPool::wanted() const { return next_segment_bytes_ == segment_bytes_ ? 2 : 1; }
 
 const PreparedSegment* SegmentPool::front(std::uint64_t segment_bytes_min) {
-  while (!ready_.empty() && ready_.front().segment_bytes < segment_bytes_min) {
-    if (writing_ && writing_number_ == ready_.front().number) return nullptr;
-    remove_in_order({ready_.front().number}, [] {});
+  while (!ready_.empty()) {
+    PreparedSegment& segment = ready_.front();
+    PoolUse use = PoolUse::none;
+    if (!segment.use->compare_exchange_strong(use, PoolUse::taken) && use == PoolUse::writing) return nullptr;
+    if (segment.segment_bytes >= segment_bytes_min) return &segment;
+    remove_in_order({segment.number}, [] {});
     ready_.pop_front();
   }
-  if (!ready_.empty() && !(writing_ && writing_number_ == ready_.front().number)) return &ready_.front();
-  if (ready_.empty()) start_making(std::max(segment_bytes_min, kSegmentBytesMin));
+  start_making(std::max(segment_bytes_min, kSegmentBytesMin));
   return nullptr;
 }
 
@@ -188,35 +189,36 @@ void SegmentPool::tick() {
 }
 
 void SegmentPool::start_writing() {
-  if (writing_ || making_ || disk_.failed()) return;
-  const auto next = std::find_if(ready_.begin(), ready_.end(),
-                                 [](const PreparedSegment& r) { return r.written_bytes < r.segment_bytes; });
+  if (writing_ || disk_.failed()) return;
+  const auto next = std::find_if(ready_.begin(), ready_.end(), [](const PreparedSegment& r) {
+    return r.written_bytes < r.segment_bytes && *r.use == PoolUse::none;
+  });
   if (next == ready_.end()) return;
   writing_ = true;
-  writing_number_ = next->number;
+  const std::uint64_t number = next->number;
   const std::uint64_t from = next->written_bytes;
   const std::uint64_t bytes = std::min<std::uint64_t>(kPieceBytes, next->segment_bytes - from);
-  auto took_us = std::make_shared<std::uint64_t>(0);
-  background(
-      0,
-      [file = next->file, from, bytes, took_us, &clock = clock_]() -> Result<void> {
-        const std::uint64_t start_us = clock.monotonic_us();
+  const bool sync = access_ != Access::direct || from + bytes == next->segment_bytes;
+  disk_.background_slowly(
+      [file = next->file, use = next->use, from, bytes, sync]() -> Result<void> {
+        PoolUse before = PoolUse::none;
+        if (!use->compare_exchange_strong(before, PoolUse::writing)) return {};  // a log has it: never a zero more
         auto written = write_zeros(*file, from, bytes);
-        if (written) written = file->sync();
-        *took_us = clock.monotonic_us() - start_us;
+        if (written && sync) written = file->sync();
+        *use = PoolUse::none;
         return written;
       },
-      [this, bytes, took_us](Result<void> written) {
-        const std::uint64_t number = writing_number_;
+      [this, alive = alive_, number, bytes](Result<void> written) {
+        if (!*alive) return;
         writing_ = false;
         if (!written) {
           judge(written.error());
           return;
         }
         for (PreparedSegment& segment : ready_) {
-          if (segment.number == number) segment.written_bytes += bytes;
+          if (segment.number == number && *segment.use == PoolUse::none) segment.written_bytes += bytes;
         }
-        background(*took_us * kRestFactor, []() -> Result<void> { return {}; }, [this](Result<void>) { start_writing(); });
+        start_writing();
       });
 }
 
@@ -251,7 +253,8 @@ void SegmentPool::retire(std::vector<Retired> segments, std::function<void()> do
           if (cleared) cleared = directory->rename(name, segment_name(numbers[i]));
           if (!cleared) return cleared;
           const std::uint64_t bytes = job->segments[i].segment_bytes;
-          job->recycled.push_back({numbers[i], bytes, std::shared_ptr<File>(std::move(*file)), bytes});
+          job->recycled.push_back(
+              {.number = numbers[i], .segment_bytes = bytes, .file = std::move(*file), .written_bytes = bytes});
         }
         return directory->sync();
       },

@@ -4,12 +4,12 @@
 // blocks to be found: all that happens here, on the disk's background thread.
 //
 // A prepared segment is a file of its final size and name, both durable, with a zero header. Where it
-// is not a recycled one, its blocks are then written with zeros, in pieces and at no more than a tenth
-// of the disk's time: a synced write into written blocks costs half of one into merely allocated ones
+// is not a recycled one, its blocks are then written with zeros, in pieces (Disk::background_slowly): a synced write into written blocks costs half of one into merely allocated ones
 // (wal/DISK_FIGURES.md).
 //
 // Thread: shard, but for adopt() and prepare_first(), which block.
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -23,11 +23,15 @@
 
 namespace walraft::wal {
 
+// Whether a prepared segment is being filled with zeros, or belongs to a log and must not be.
+enum class PoolUse : std::uint8_t { none, writing, taken };
+
 struct PreparedSegment {
   std::uint64_t number = 0;
   std::uint64_t segment_bytes = 0;
   std::shared_ptr<File> file;
   std::uint64_t written_bytes = 0;  // zeros written so far, from the start
+  std::shared_ptr<std::atomic<PoolUse>> use = std::make_shared<std::atomic<PoolUse>>(PoolUse::none);
 };
 
 class SegmentPool {
@@ -51,7 +55,8 @@ class SegmentPool {
   Result<void> prepare_first();
 
   // The next segment if it is ready and at least this large; smaller ones before it are dropped.
-  // Null if there is none: then one is being made, or the disk is full (out_of_space()).
+  // Null if there is none: then one is being made, a piece of zeros is on its way into it, or the disk
+  // is full (out_of_space()).
   const PreparedSegment* front(std::uint64_t segment_bytes_min);
   PreparedSegment take();  // what front() just returned
   std::size_t ready() const { return ready_.size(); }
@@ -92,8 +97,7 @@ class SegmentPool {
   std::deque<PreparedSegment> ready_;  // by number
   std::uint64_t last_taken_ = 0;       // numbers only grow along a log
   bool making_ = false;
-  bool writing_ = false;      // into ready_.front() or a later one: that one is not taken meanwhile
-  std::uint64_t writing_number_ = 0;
+  bool writing_ = false;               // a piece is queued or being written
   bool out_of_space_ = false;
   std::uint64_t retry_at_us_ = 0;
   std::uint64_t wanted_bytes_min_ = 0;

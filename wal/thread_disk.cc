@@ -129,6 +129,10 @@ void ThreadDisk::background(std::uint64_t delay_us, Work work, Done done) {
   jobs_.add(delay_us, std::move(work), std::move(done));
 }
 
+void ThreadDisk::background_slowly(Work work, Done done) {
+  jobs_.add_slow(std::move(work), std::move(done));
+}
+
 void ThreadDisk::fail(const Error& error) {
   jobs_.stop();
   {

@@ -154,6 +154,10 @@ void UringDisk::background(std::uint64_t delay_us, Work work, Done done) {
   jobs_.add(delay_us, std::move(work), std::move(done));
 }
 
+void UringDisk::background_slowly(Work work, Done done) {
+  jobs_.add_slow(std::move(work), std::move(done));
+}
+
 void UringDisk::fail(const Error& error) {
   jobs_.stop();
   ledger_.fail(error);

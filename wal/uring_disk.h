@@ -35,6 +35,7 @@ class UringDisk final : public Disk {
   void wait(std::uint64_t timeout_us) override;
   int event_descriptor() const override { return event_.descriptor(); }
   void background(std::uint64_t delay_us, Work work, Done done) override;
+  void background_slowly(Work work, Done done) override;
   void fail(const Error& error) override;
   bool failed() const override { return ledger_.failed(); }
   void on_failure(FailureHandler handler) override { ledger_.on_failure(std::move(handler)); }

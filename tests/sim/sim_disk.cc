@@ -85,6 +85,12 @@ void SimDisk::background(std::uint64_t delay_us, Work work, Done done) {
   jobs_.insert(at, {due_us, std::move(work), std::move(done)});
 }
 
+void SimDisk::background_slowly(Work work, Done done) {
+  constexpr std::uint64_t kApartUs = 1'000;
+  slow_due_us_ = std::max(slow_due_us_, clock_.monotonic_us()) + kApartUs;
+  background(slow_due_us_ - clock_.monotonic_us(), std::move(work), std::move(done));
+}
+
 void SimDisk::fail(const Error& error) {
   if (failed() || !alive()) return;
   failure_ = error;

@@ -41,6 +41,7 @@ class SimDisk final : public wal::Disk {
   void wait(std::uint64_t timeout_us) override;
   int event_descriptor() const override { return -1; }
   void background(std::uint64_t delay_us, Work work, Done done) override;
+  void background_slowly(Work work, Done done) override;  // a millisecond apart
   void fail(const Error& error) override;
   bool failed() const override { return failure_.has_value(); }
   void on_failure(FailureHandler handler) override;
@@ -106,6 +107,7 @@ class SimDisk final : public wal::Disk {
   std::uint64_t generation_;
   std::vector<Write> queued_;
   std::vector<Write> in_flight_;  // oldest first
+  std::uint64_t slow_due_us_ = 0;
   std::deque<Job> jobs_;          // by due time, first come first
   std::deque<Delivery> deliveries_;
   std::uint64_t latency_min_us_ = 0;

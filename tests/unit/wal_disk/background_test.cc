@@ -40,6 +40,27 @@ TEST_P(Background, WorkRunsElsewhereAndDoneHere) {
   EXPECT_NE(worker, std::this_thread::get_id());
 }
 
+TEST_P(Background, SlowWorkRestsNineTimesAsLongAsItTakesAndLetsOtherJobsPass) {
+  constexpr std::uint64_t kTakesUs = 2'000;
+  std::vector<std::uint64_t> starts;
+  std::vector<std::uint64_t> ends;
+  const auto slow = [&]() -> Result<void> {
+    starts.push_back(system_clock().monotonic_us());
+    std::this_thread::sleep_for(std::chrono::microseconds(kTakesUs));
+    ends.push_back(system_clock().monotonic_us());
+    return {};
+  };
+  int done = 0;
+  for (int i = 0; i < 4; ++i) disk_->background_slowly(slow, [&](Result<void>) { ++done; });
+  bool passed = false;
+  disk_->background(kTakesUs, nothing, [&](Result<void>) { passed = done < 4; });
+  ASSERT_TRUE(run_until(*disk_, [&] { return done == 4; }));
+  EXPECT_TRUE(passed);
+  for (std::size_t i = 1; i < starts.size(); ++i) {
+    EXPECT_GE(starts[i] - ends[i - 1], 9 * (ends[i - 1] - starts[i - 1]));
+  }
+}
+
 TEST_P(Background, DoneComesFromPollOnly) {
   std::atomic<bool> worked = false;
   bool done = false;

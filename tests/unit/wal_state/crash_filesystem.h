@@ -360,6 +360,7 @@ class MemoryDisk final : public Disk {
   }
   void wait(std::uint64_t) override {}
   int event_descriptor() const override { return -1; }
+  void background_slowly(Work work, Done done) override { background(0, std::move(work), std::move(done)); }
   void background(std::uint64_t, Work work, Done done) override {
     background_.emplace_back(std::move(work), std::move(done));
   }
