@@ -18,14 +18,14 @@ using namespace hard_state;
 
 // Writes go out in rounds. A round takes the last state of every queued slot, writes it to the pair
 // that does not hold the slot's newest one, both twins at once, and is over when all of it is
-// durable. The image changes only between rounds, so what is in flight never moves, and no block is
+// durable. The regions in memory change only between rounds, so what is in flight never moves, and no block is
 // ever written twice at a time.
 class SlotFile final : public HardStateFile {
  public:
   SlotFile(std::unique_ptr<File> file, const Uuid& disk_uuid, Image image, Disk& disk)
       : file_(std::move(file)),
         disk_uuid_(disk_uuid),
-        pairs_(std::move(image.pairs)),
+        regions_(std::move(image.regions)),
         contents_(std::move(image.contents)),
         disk_(disk),
         slots_(kLogsMax) {
@@ -127,7 +127,9 @@ class SlotFile final : public HardStateFile {
       slot.value.seq += std::exchange(slot.lost, false) ? 3 : 1;
       slot.queued = false;
       const int pair = static_cast<int>(slot.value.seq & 1);
-      encode_slot(slot.value, number, disk_uuid_, {pairs_[pair].get() + number * kSlotBytes, kSlotBytes});
+      for (const AlignedBytes& region : regions_[pair]) {
+        encode_slot(slot.value, number, disk_uuid_, {region.get() + number * kSlotBytes, kSlotBytes});
+      }
       dirty[pair].set(number / kSlotsPerBlock);
       std::move(slot.done.begin(), slot.done.end(), std::back_inserter(round_done_));
       slot.done.clear();
@@ -147,7 +149,7 @@ class SlotFile final : public HardStateFile {
         RunWrite& write = *writes_[in_flight_++];
         write.file = file_.get();
         write.position = region_position(pair, twin) + block * kBlockBytes;
-        write.bytes = ByteView(pairs_[pair].get() + block * kBlockBytes, (end - block) * kBlockBytes);
+        write.bytes = ByteView(regions_[pair][twin].get() + block * kBlockBytes, (end - block) * kBlockBytes);
         disk_.write(write);
       }
       block = end;
@@ -178,7 +180,7 @@ class SlotFile final : public HardStateFile {
 
   std::unique_ptr<File> file_;
   const Uuid disk_uuid_;
-  std::array<AlignedBytes, 2> pairs_;
+  std::array<std::array<AlignedBytes, 2>, 2> regions_;  // [pair][twin]
   const Contents contents_;
   Disk& disk_;
 

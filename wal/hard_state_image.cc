@@ -118,12 +118,10 @@ Result<Image> read_image(File& file, const Uuid& disk_uuid) {
                                     std::to_string(kFileBytes) + "; what is missing counts as damaged");
   }
 
-  std::array<std::array<AlignedBytes, 2>, 2> raw;  // [pair][twin]
   for (const int pair : {0, 1}) {
-    image.pairs[pair] = aligned_bytes(kRegionBytes);
     for (const int twin : {0, 1}) {
-      raw[pair][twin] = aligned_bytes(kRegionBytes);
-      read_what_can_be_read(file, region_position(pair, twin), {raw[pair][twin].get(), kRegionBytes});
+      image.regions[pair][twin] = aligned_bytes(kRegionBytes);
+      read_what_can_be_read(file, region_position(pair, twin), {image.regions[pair][twin].get(), kRegionBytes});
     }
   }
 
@@ -133,16 +131,17 @@ Result<Image> read_image(File& file, const Uuid& disk_uuid) {
     for (const int pair : {0, 1}) {
       std::array<std::optional<Slot>, 2> twins;
       for (const int twin : {0, 1}) {
-        const ByteView bytes(raw[pair][twin].get() + number * kSlotBytes, kSlotBytes);
+        const ByteView bytes(image.regions[pair][twin].get() + number * kSlotBytes, kSlotBytes);
         auto slot = decode_slot(bytes, number, pair, disk_uuid);
         if (!slot) return std::unexpected(std::move(slot.error()).at("hard_state"));
         twins[twin] = *slot;
       }
       readings[pair] = judge_pair(twins[0], twins[1]);
       if (!readings[pair].slot) continue;
-      encode_slot(*readings[pair].slot, number, disk_uuid, image.slot_bytes(pair, number));
       for (const int twin : {0, 1}) {
         if (twins[twin] == readings[pair].slot) continue;
+        std::byte* at = image.regions[pair][twin].get() + number * kSlotBytes;
+        encode_slot(*readings[pair].slot, number, disk_uuid, {at, kSlotBytes});
         image.damaged[pair][twin].set(number / kSlotsPerBlock);
         repaired[number] = true;
       }
@@ -181,7 +180,7 @@ Result<void> repair_image(File& file, const Uuid& disk_uuid, const Image& image)
     for (const int pair : {0, 1}) {
       for (std::size_t block = 0; block < kBlocksPerRegion; ++block) {
         if (!image.damaged[pair][half].test(block)) continue;
-        const ByteView bytes(image.pairs[pair].get() + block * kBlockBytes, kBlockBytes);
+        const ByteView bytes(image.regions[pair][half].get() + block * kBlockBytes, kBlockBytes);
         if (auto done = file.write(region_position(pair, half) + block * kBlockBytes, bytes); !done) return done;
         wrote = true;
       }

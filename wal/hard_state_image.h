@@ -22,8 +22,10 @@ using AlignedBytes = std::unique_ptr<std::byte, AlignedFree>;
 AlignedBytes aligned_bytes(std::size_t bytes);  // a multiple of kBlockBytes
 
 struct Image {
-  // What both twins of each pair hold, or are made to hold. A slot whose pair is unreadable is zeros.
-  std::array<AlignedBytes, 2> pairs;
+  // [pair][twin]: what the regions hold, or are made to hold. A slot whose pair is unreadable keeps
+  // its bytes in both, so that writing a neighbour never turns two copies that contradict each other
+  // into one that is believed.
+  std::array<std::array<AlignedBytes, 2>, 2> regions;
   std::vector<SlotReading> slots;                               // kLogsMax of them
   std::vector<std::vector<std::uint16_t>> duplicates;           // by slot: the others of the same log (@K)
   HardStateFile::Contents contents;
@@ -32,8 +34,6 @@ struct Image {
   std::array<std::array<std::bitset<kBlocksPerRegion>, 2>, 2> damaged;
   std::array<bool, 2> header_damaged{};
   bool short_file = false;
-
-  MutableBytes slot_bytes(int pair, std::uint16_t slot) { return {pairs[pair].get() + slot * kSlotBytes, kSlotBytes}; }
 };
 
 // Reads and judges; changes nothing. Errors as HardStateFile::open().

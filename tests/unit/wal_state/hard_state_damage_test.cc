@@ -227,6 +227,32 @@ TEST_F(DamageTest, D_TwinsThatContradictAreUnreadable) {
   EXPECT_TRUE(reported("@D"));
 }
 
+// Found by fuzzing: mending or writing a neighbour in the same block blanked one of two copies that
+// contradict each other, and the next start believed the other one.
+TEST_F(DamageTest, RegressionD_NeighboursLeaveContradictingTwinsAlone) {
+  for (const bool neighbour_is_damaged : {false, true}) {
+    put(1, 0, 0, {.seq = 5, .log = kLog, .state = vote(3, 1)});
+    put(1, 1, 0, {.seq = 5, .log = kLog, .state = vote(3, 3)});
+    if (neighbour_is_damaged) wreck(1, 0, 1);
+    EXPECT_TRUE(reopened(kLog)->lost);
+    write(uuid(2), vote(10, 1));
+    write(uuid(2), vote(11, 1));
+    const auto log = reopened(kLog);
+    EXPECT_TRUE(log->lost);
+    EXPECT_EQ(log->state, vote(2, 2));
+    // Nor does a power cut between the two twins of such a neighbour's write.
+    ASSERT_TRUE(file_->write(uuid(2), vote(12, 1), nullptr));
+    file_->flush();
+    disk_.complete_one(0);
+    auto medium = medium_.survive([](std::size_t) { return false; });
+    MemoryDirectory directory(*medium);
+    const auto after = HardStateFile::read(directory, "hard_state", kDisk);
+    ASSERT_TRUE(after);
+    EXPECT_TRUE(after->logs.at(0).lost);
+    settle();
+  }
+}
+
 TEST_F(DamageTest, H_NewerPairUnreadableIsLostUntilWritten) {
   wreck(1, 0, 0);
   wreck(1, 1, 0);
