@@ -199,7 +199,7 @@ STAGES = [
     ("tsan", "all", 1200, stage_tsan, "unit tests of threaded layers under TSan (build/tsan)"),
     ("fuzz", "all", 1500, stage_fuzz, "libFuzzer, 20 s a target (build/fuzz)"),
     ("release", "all", 1500, stage_release, "the hardened tree that is shipped (build/release)"),
-    ("power", "all", 600, stage_power, "power cuts under real file systems, 10 cycles"),
+    ("power", "all", 900, stage_power, "power cuts under real file systems, 10 cycles"),
     ("bench", "all", 600, stage_bench, "every benchmark, briefly; prints figures, judges none"),
     ("demo", "all", 480, stage_demo, "tools/dev/demo"),
     ("lint", "nightly", 7200, stage_lint, "clang-tidy over every source"),
