@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# limit: 300 s
+# limit: 600 s
 """A disk that fails, fills up, stalls or turns read-only under one log (wal_writer).
 
 Two sorts of gear. The shim (tests/preload) fails calls of libc: it reaches the thread method, and the synchronous calls
