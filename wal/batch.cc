@@ -30,7 +30,7 @@ constexpr std::size_t kBaseOffsetAt = 64;
 constexpr std::size_t kTermAt = 72;
 constexpr std::size_t kCommitAt = 80;
 constexpr std::size_t kTimestampAt = 88;
-constexpr std::size_t kDigestAt = 104;
+constexpr std::size_t kDigestAt = kBatchDigestPosition;
 constexpr std::size_t kHeaderCrcAt = 124;
 static_assert(kHeaderCrcAt + sizeof(std::uint32_t) == kBatchHeaderBytes);
 

@@ -34,6 +34,7 @@ namespace walraft::wal {
 inline constexpr std::uint32_t kBatchMagic = 0x54414257;  // "WBAT" on disk
 inline constexpr std::uint8_t kBatchVersion = 1;
 inline constexpr std::size_t kBatchHeaderBytes = 128;
+inline constexpr std::size_t kBatchDigestPosition = 104;
 inline constexpr std::size_t kRecordHeaderBytes = 4;
 inline constexpr std::uint32_t kRecordsMax = 65'536;             // of one batch
 inline constexpr std::uint32_t kRecordBytesMax = 8u << 20;       // hard limit; lower ones are configured

@@ -1,7 +1,9 @@
 #include "wal/group_writer.h"
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "wal/base/check.h"
 #include "wal/base/mutant.h"
@@ -102,11 +104,14 @@ void GroupWriter::start(Index durable) {
   std::copy_n(data + last_block, group.used - last_block, segment.tail_block.begin());
   last_group_bytes_ = group.used;
 
-  file = segment.file->file.get();
-  position = group.chunk_position;
-  bytes = ByteView(data, write_bytes);
-  in_flight_ = true;
-  disk_.write(*this);
+  write_->writer = this;
+  write_->chunk = group.chunk;
+  write_->segment = segment.file;
+  write_->file = segment.file->file.get();
+  write_->position = group.chunk_position;
+  write_->bytes = ByteView(data, write_bytes);
+  write_->in_flight = in_flight_ = true;
+  disk_.write(*write_);
   if (mutant(Mutant::h7_ack_before_sync)) {
     segment.on_disk = true;
     segment.durable_end = group.end;
@@ -115,7 +120,37 @@ void GroupWriter::start(Index durable) {
   }
 }
 
-void GroupWriter::on_durable() {
+void GroupWriter::Write::on_durable() {
+  in_flight = false;
+  chunk.reset();
+  segment.reset();
+  if (writer != nullptr) writer->finish();
+}
+
+GroupWriter::~GroupWriter() {
+  write_->writer = nullptr;
+  if (write_->in_flight) outlive(disk_, std::move(write_));
+}
+
+// The disk holds the write in a job that looks from time to time; what a failed disk does with its
+// writes nobody knows, so that memory is never given back.
+void GroupWriter::outlive(Disk& disk, std::shared_ptr<Write> write) {
+  constexpr std::uint64_t kLookEveryUs = 10'000;
+  if (disk.failed()) {
+    static auto* kept = new std::vector<std::shared_ptr<Write>>;
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    kept->push_back(std::move(write));
+    return;
+  }
+  disk.background(
+      kLookEveryUs, []() -> Result<void> { return {}; },
+      [&disk, write = std::move(write)](Result<void>) {
+        if (write->in_flight) outlive(disk, write);
+      });
+}
+
+void GroupWriter::finish() {
   in_flight_ = false;
   Group group = std::move(groups_.front());
   groups_.pop_front();

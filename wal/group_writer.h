@@ -27,6 +27,7 @@ namespace walraft::wal {
 // A segment that is written, or was: what is placed in it, and what of that is durable.
 struct LiveSegment {
   std::shared_ptr<SegmentFile> file;
+  std::weak_ptr<SegmentFile> file_before;  // until it was sealed: views of then read it
   SegmentIndex index;
   LogPoint end;                    // behind the last batch placed here
   std::uint64_t end_position = 0;  // behind the last frame placed here
@@ -47,13 +48,15 @@ struct LiveSegment {
   }
 };
 
-class GroupWriter : private DurableWrite {
+class GroupWriter {
  public:
   // Called when a group is durable, before the next one starts.
   using GroupDurable = std::function<void(const std::shared_ptr<LiveSegment>&)>;
 
   GroupWriter(Disk& disk, TailCache& cache, GroupDurable handler)
       : disk_(disk), cache_(cache), handler_(std::move(handler)) {}
+  // A write in flight keeps its memory and its file until the disk is done with them.
+  ~GroupWriter();
 
   // Whether a batch of this size joins the group that is open in `segment`.
   bool joins_open_group(const LiveSegment& segment, std::uint64_t batch_bytes) const;
@@ -85,15 +88,25 @@ class GroupWriter : private DurableWrite {
     std::uint32_t batches = 0;
   };
 
+  struct Write final : DurableWrite {
+    void on_durable() override;
+    GroupWriter* writer = nullptr;  // null: gone
+    std::shared_ptr<Chunk> chunk;
+    std::shared_ptr<SegmentFile> segment;
+    bool in_flight = false;
+  };
+
   Group& open_group(const std::shared_ptr<LiveSegment>& segment, std::size_t frame);
   void reserve(Group& group, std::size_t frame);
   void start(Index durable);
-  void on_durable() override;
+  void finish();
+  static void outlive(Disk& disk, std::shared_ptr<Write> write);
 
   Disk& disk_;
   TailCache& cache_;
   GroupDurable handler_;
   std::deque<Group> groups_;  // the front is in flight if in_flight_
+  std::shared_ptr<Write> write_ = std::make_shared<Write>();
   bool in_flight_ = false;
   bool back_is_open_ = false;  // groups_.back() takes more batches
   std::size_t last_group_bytes_ = 0;

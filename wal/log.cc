@@ -48,7 +48,7 @@ LogOnDisk::LogOnDisk(std::shared_ptr<Directory> directory, const LogIdentity& id
             {access, options.segment_bytes, next_segment_bytes(options, recovered), recovered.number_next}) {
   const HardState bounds = hard_state.find(identity.log).value_or(HardState{});
   suspect_ = report_.suspect || bounds.suspect || slot_is_lost(hard_state, identity.log);
-  first_index_ = bounds.trim_index;
+  first_index_ = durable_trim_ = bounds.trim_index;
   first_offset_ = bounds.trim_offset;
   bound_written_ = bounds.durable_bound;
   tail_.index = first_index_;
@@ -141,21 +141,22 @@ Result<std::shared_ptr<LiveSegment>> LogOnDisk::place_for(std::uint64_t frame, T
     const std::uint64_t left_over = pool_.ready() > 0 ? 0 : reserve;
     if (needed + left_over <= segment->room() && segment->index.has_room_for(term)) return segment;
   }
-  const PreparedSegment* next = pool_.front(segment_bytes_for(frame));
-  const std::uint64_t left_over = pool_.ready() > 1 ? 0 : reserve;
+  const std::uint64_t bytes_min = segment_bytes_for(frame);
+  const PreparedSegment* next = pool_.front(bytes_min);
+  const std::uint64_t left_over = pool_.ready_behind(bytes_min) > 0 ? 0 : reserve;
   if (next != nullptr && kFramesPosition + kGroupHeaderBytes + frame + left_over <= footer_position(next->segment_bytes)) {
-    return open_next_segment();
+    return open_next_segment(bytes_min);
   }
+  if (next != nullptr) pool_.make_another();  // it would fit but for the reserve, which then lies in the other one
   if (pool_.out_of_space()) {
     return error(Code::no_space, "the disk of " + directory_->path() +
                                      " is full; nothing was written. Trim logs or free space: appends then go on by themselves.");
   }
-  if (next != nullptr) pool_.tick();
   return error(Code::over_limit, "the next segment is still being prepared; nothing was written");
 }
 
-std::shared_ptr<LiveSegment> LogOnDisk::open_next_segment() {
-  PreparedSegment prepared = pool_.take();
+std::shared_ptr<LiveSegment> LogOnDisk::open_next_segment(std::uint64_t segment_bytes_min) {
+  PreparedSegment prepared = pool_.take(segment_bytes_min);
   SegmentHeader header;
   header.cluster = identity_.cluster;
   header.log = identity_.log;
@@ -222,6 +223,7 @@ void LogOnDisk::seal(const std::shared_ptr<LiveSegment>& segment) {
         }
         segment->sealed = true;
         if (*reopened) {
+          segment->file_before = segment->file;
           segment->file = std::make_shared<SegmentFile>(SegmentFile{segment->file->header, std::move(*reopened)});
         }
         retire_trimmed();
@@ -231,6 +233,11 @@ void LogOnDisk::seal(const std::shared_ptr<LiveSegment>& segment) {
 void LogOnDisk::tick() {
   if (suspect_ || disk_.failed()) return;
   pool_.tick();
+  if (std::exchange(seal_recovered_, false) && !segments_.empty()) {
+    for (auto segment = segments_.begin(); segment + 1 != segments_.end(); ++segment) {
+      if (!(*segment)->frozen) seal(*segment);
+    }
+  }
   if (truncation_ && truncation_->step == Truncation::Step::open_segment) advance_truncation();
   const std::uint64_t now = clock_.monotonic_us();
   if (!last_group_proven_ && !truncation_ && writer_.idle() && !segments_.empty() && now >= last_durable_us_ + kIdleUs &&

@@ -108,8 +108,8 @@ class Log {
   // A snapshot of all that is durable, readable from any thread as long as it lives.
   virtual LogView view() const = 0;
 
-  // Conflict repair: cuts everything from `to` on (first_index() <= to <= tail().index), newest
-  // segment first; `done` when no power cut can bring it back. What is in flight is finished first.
+  // Conflict repair: cuts everything from `to` on (first_index() <= to <= tail().index); `done` when no
+  // power cut can bring it back. Needs a free segment: on a full disk it waits for space. What is in flight is finished first.
   // Until then append() must not be called. The caller guarantees that nothing below its commit is cut.
   virtual void truncate_suffix(Index to, Done done) = 0;
 

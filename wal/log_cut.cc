@@ -18,8 +18,9 @@ void LogOnDisk::drop_prefix(Index to, Offset offset, Done done) {
   state.trim_offset = first_offset_;
   // The mark is durable before a file goes: a crash in between leaves files below it, which recovery
   // removes (case R), and never a hole above it.
-  auto written = hard_state_.write(identity_.log, state, [this, alive = alive_, done = std::move(done)] {
+  auto written = hard_state_.write(identity_.log, state, [this, alive = alive_, trim = first_index_, done = std::move(done)] {
     if (!*alive) return;
+    durable_trim_ = std::max(durable_trim_, trim);
     retire_trimmed();
     done();
   });
@@ -32,25 +33,26 @@ void LogOnDisk::drop_prefix(Index to, Offset offset, Done done) {
 
 // Oldest first; the segment that takes appends stays.
 void LogOnDisk::retire_trimmed() {
-  const Index durable_trim = hard_state_.find(identity_.log).value_or(HardState{}).trim_index;
   std::vector<SegmentPool::Retired> retired;
-  while (segments_.size() > 1 && segments_.front()->sealed && segments_.front()->durable_end.index <= durable_trim) {
+  while (segments_.size() > 1 && segments_.front()->sealed && segments_.front()->durable_end.index <= durable_trim_) {
     const LiveSegment& segment = *segments_.front();
-    const bool being_read = segment.file.use_count() > 1 && !mutant(Mutant::m21_trim_races_reader);
+    const bool being_read = (segment.file.use_count() > 1 || !segment.file_before.expired()) &&
+                            !mutant(Mutant::m21_trim_races_reader);
     retired.push_back({segment.file->header.number, segment.file->header.segment_bytes, being_read});
     segments_.pop_front();
   }
   if (!retired.empty()) pool_.retire(std::move(retired), [] {});
 }
 
-// Truncation, in this order, so that a crash anywhere leaves either the old log, a shorter prefix of
-// it that still reaches `to`, or the new one:
+// Truncation, in this order, so that a crash anywhere leaves the old log or the new one:
 //   drain         what is in flight is finished
 //   lower_bound   the hard state no longer claims what will be cut
 //   find_point    where the log stands at `to`
-//   remove_newer  segments that start at or behind `to` go, newest first (braft #119: else a hole)
-//   open_segment  a segment that starts at `to` becomes durable: what the one before it holds behind
-//                 `to` is void from here on (recovery case G), and no power cut brings it back
+//   open_segment  a segment that starts at `to` becomes durable: what older ones hold at or behind `to` is
+//                 void from here on (recovery case G), and no power cut brings it back
+//   remove_newer  older segments that start at or behind `to` go
+// Removing first would bring back what an earlier truncation cut: the segment that held it would be the
+// last one again, with nothing behind it to say where it ends.
 void LogOnDisk::truncate_suffix(Index to, Done done) {
   CHECK(!truncation_);
   CHECK(to >= first_index_ && to <= tail_.index, to, first_index_, tail_.index);
@@ -67,8 +69,7 @@ void LogOnDisk::advance_truncation() {
     case Step::drain:
       if (!writer_.idle()) return;  // group_durable() comes back here
       if (truncation_->to == tail_.index) {
-        truncation_->step = Step::finish;
-        advance_truncation();
+        finish_truncation();
         return;
       }
       truncation_->step = Step::lower_bound;
@@ -80,16 +81,11 @@ void LogOnDisk::advance_truncation() {
     case Step::open_segment:
       open_segment_at_truncation();
       return;
-    case Step::finish: {
-      if (!writer_.idle()) return;
-      const Done done = std::move(truncation_->done);
-      truncation_.reset();
-      done();
+    case Step::remove_newer:
+      if (writer_.idle()) remove_newer_segments();
       return;
-    }
     case Step::lower_bound:
     case Step::find_point:
-    case Step::remove_newer:
       return;  // their completions go on
   }
 }
@@ -97,9 +93,10 @@ void LogOnDisk::advance_truncation() {
 void LogOnDisk::find_truncation_point() {
   truncation_->step = Truncation::Step::find_point;
   const Index to = truncation_->to;
-  if (to == segments_.front()->file->header.start.index) {
-    truncation_->point = segments_.front()->file->header.start;
-    remove_newer_segments();
+  for (const auto& segment : segments_) {
+    if (segment->file->header.start.index != to) continue;
+    truncation_->point = segment->file->header.start;
+    cut_segments();
     return;
   }
   auto place = std::make_shared<BatchPlace>();
@@ -120,42 +117,52 @@ void LogOnDisk::find_truncation_point() {
         const BatchHeader& last = place->header;
         truncation_->point = {last.next_index(), last.next_offset(), last.term, last.timestamp_us, last.digest};
         truncation_->end_position = place->position + frame_bytes(last.total_bytes());
-        remove_newer_segments();
+        cut_segments();
       });
 }
 
-void LogOnDisk::remove_newer_segments() {
-  truncation_->step = Truncation::Step::remove_newer;
-  std::vector<std::uint64_t> newer;
+// In memory: from here on the log ends at `to`.
+void LogOnDisk::cut_segments() {
   while (!segments_.empty() && segments_.back()->file->header.start.index >= truncation_->to) {
-    newer.push_back(segments_.back()->file->header.number);
+    truncation_->newer.push_back(segments_.back()->file->header.number);
     segments_.pop_back();
   }
-  if (!segments_.empty()) {
+  if (!segments_.empty() && truncation_->to < segments_.back()->end.index) {
     LiveSegment& last = *segments_.back();
     if (last.frozen) last.index = *last.frozen;
     last.index.cut(truncation_->to);
-    last.frozen.reset();
+    last.frozen.reset();  // its footer is written again when the new segment is durable
     last.sealed = false;
     last.end = last.durable_end = truncation_->point;
     last.durable_position = truncation_->end_position;
-    last.end_position = last.file->header.segment_bytes;  // takes no more
   }
   cache_.cut(truncation_->to);
   tail_ = durable_ = truncation_->point;
-  pool_.remove_in_order(std::move(newer), [this] {
-    truncation_->step = Truncation::Step::open_segment;
-    advance_truncation();
-  });
+  if (mutant(Mutant::h13_truncate_oldest_first)) {
+    std::reverse(truncation_->newer.begin(), truncation_->newer.end());
+    pool_.remove_in_order(std::exchange(truncation_->newer, {}), [this] { open_segment_at_truncation(); });
+    return;
+  }
+  open_segment_at_truncation();
 }
 
 void LogOnDisk::open_segment_at_truncation() {
-  // A missing segment is waited for: tick() comes back here.
-  if (pool_.front(kSegmentBytesMin) == nullptr) return;
-  writer_.append_empty(open_next_segment());
-  truncation_->step = Truncation::Step::finish;
+  truncation_->step = Truncation::Step::open_segment;
+  if (pool_.front(kSegmentBytesMin) == nullptr) return;  // it is waited for: tick() comes back here
+  truncation_->step = Truncation::Step::remove_newer;
+  writer_.append_empty(open_next_segment(kSegmentBytesMin));
   flush();
   disk_.submit();
+}
+
+void LogOnDisk::remove_newer_segments() {
+  pool_.remove_in_order(std::exchange(truncation_->newer, {}), [this] { finish_truncation(); });
+}
+
+void LogOnDisk::finish_truncation() {
+  const Done done = std::move(truncation_->done);
+  truncation_.reset();
+  done();
 }
 
 }  // namespace walraft::wal

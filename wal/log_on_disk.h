@@ -48,7 +48,7 @@ class LogOnDisk final : public Log {
 
  private:
   Result<std::shared_ptr<LiveSegment>> place_for(std::uint64_t frame, Term term, Use use);
-  std::shared_ptr<LiveSegment> open_next_segment();
+  std::shared_ptr<LiveSegment> open_next_segment(std::uint64_t segment_bytes_min);
   void group_durable(const std::shared_ptr<LiveSegment>& segment);
   void seal(const std::shared_ptr<LiveSegment>& segment);
   void write_bound(Index bound, Done done);
@@ -56,17 +56,20 @@ class LogOnDisk final : public Log {
 
   // truncate_suffix(), step by step (log_cut.cc).
   struct Truncation {
-    enum class Step : std::uint8_t { drain, lower_bound, find_point, remove_newer, open_segment, finish };
+    enum class Step : std::uint8_t { drain, lower_bound, find_point, open_segment, remove_newer };
     Step step = Step::drain;
     Index to;
     LogPoint point;                   // the log at `to`
     std::uint64_t end_position = 0;   // of what stays in the segment that holds the batch before it
+    std::vector<std::uint64_t> newer; // segments that go, newest first
     Done done;
   };
   void advance_truncation();
   void find_truncation_point();
-  void remove_newer_segments();
+  void cut_segments();
   void open_segment_at_truncation();
+  void remove_newer_segments();
+  void finish_truncation();
 
   std::shared_ptr<Directory> directory_;
   const LogIdentity identity_;
@@ -82,12 +85,14 @@ class LogOnDisk final : public Log {
   std::deque<std::shared_ptr<LiveSegment>> segments_;  // in use or about to be, oldest first; the last one takes appends
   LogPoint tail_, durable_;
   Index first_index_;
+  Index durable_trim_;  // segments below may go: the hard state says so durably
   Offset first_offset_;
   TailCache cache_;
   GroupWriter writer_;
   SegmentPool pool_;
   DurableHandler handler_;
 
+  bool seal_recovered_ = true;     // recovery may have found segments without a footer
   bool last_group_proven_ = true;  // an empty group stands behind the last batch
   std::uint64_t last_durable_us_ = 0;
   Index bound_written_;

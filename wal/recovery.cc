@@ -6,6 +6,7 @@
 
 #include "wal/base/check.h"
 #include "wal/base/mutant.h"
+#include "wal/batch.h"
 #include "wal/chunk.h"
 #include "wal/segment_scan.h"
 
@@ -41,6 +42,7 @@ class Recovery {
 
   Result<RecoveredLog> run() {
     if (auto read = read_headers(); !read) return std::unexpected(std::move(read.error()));
+    drop_superseded();
     drop_trimmed();
     if (auto read = read_contents(); !read) return std::unexpected(std::move(read.error()));
     settle();
@@ -104,6 +106,20 @@ class Recovery {
     return {};
   }
 
+  // A truncation opened a segment where the log was cut: older ones that start there or later are void.
+  void drop_superseded() {
+    for (std::size_t i = used_.size(); i-- > 1;) {
+      const Index start = used_[i].file->header.start.index;
+      while (i > 0 && used_[i - 1].file->header.start.index >= start) {
+        const SegmentHeader& header = used_[i - 1].file->header;
+        note(RecoveryCase::superseded_suffix, header.number, 0, header.start.index, {},
+             "the log was truncated before its start");
+        log_.unused.push_back(header.number);
+        used_.erase(used_.begin() + static_cast<std::ptrdiff_t>(--i));
+      }
+    }
+  }
+
   // Trim went before unlink: what lies wholly below the trim point is left over from a crash.
   void drop_trimmed() {
     const Index trim = input_.bounds.trim_index;
@@ -130,7 +146,7 @@ class Recovery {
       UsedSegment& segment = used_[i];
       const bool last = i + 1 == used_.size();
       const Index next = last ? Index() : used_[i + 1].file->header.start.index;
-      if (!last) read_footer(segment, next);
+      read_footer(segment, last ? std::nullopt : std::optional(next));
       if (!segment.footer) {
         if (!input_.read_only) {
           if (auto synced = segment.file->file->sync(); !synced) return synced;
@@ -148,7 +164,7 @@ class Recovery {
       durable_ = std::max({durable_, segment.file->header.start.index,
                            segment.scan ? segment.scan->durable_before : Index()});
     }
-    durable_ = std::max(durable_, input_.bounds.durable_bound);
+    durable_ = std::max({durable_, input_.bounds.durable_bound, input_.bounds.trim_index});
     commit_ = std::max(commit_, input_.bounds.commit_bound);
     if (input_.durable_is_commit) commit_ = std::max(commit_, durable_);
     log_.report.commit = commit_;
@@ -156,7 +172,9 @@ class Recovery {
     return {};
   }
 
-  void read_footer(UsedSegment& segment, Index next) {
+  // `next` is where the next segment starts. The last one should have no footer: it is written when the
+  // next segment is in use.
+  void read_footer(UsedSegment& segment, std::optional<Index> next) {
     const SegmentHeader& header = segment.file->header;
     const std::uint64_t at = footer_position(header.segment_bytes);
     const auto bytes = static_cast<std::size_t>(header.segment_bytes - at);
@@ -169,7 +187,7 @@ class Recovery {
       why = footer.error().message;
     } else if (footer->incarnation != header.incarnation) {
       why = "the footer is of an earlier use of the file";
-    } else if (footer->end.index > next) {
+    } else if (next && footer->end.index > *next) {
       why = "the footer reaches behind the start of the next segment";
     } else {
       segment.footer = std::move(*footer);
@@ -179,7 +197,7 @@ class Recovery {
       }
       return;
     }
-    note(RecoveryCase::footer_damaged, header.number, at, {}, {}, why);
+    if (next) note(RecoveryCase::footer_damaged, header.number, at, {}, {}, why);
   }
 
   void settle() {
@@ -195,6 +213,7 @@ class Recovery {
       settle_segment(used_[i], next);
       if (!last && !log_.report.suspect) join(used_[i].file->header.number, *next);
     }
+    settle_end();
     settle_headless_end();
     settle_prepared();
   }
@@ -202,15 +221,31 @@ class Recovery {
   void settle_nothing() {
     if (durable_ > Index()) {
       suspect(RecoveryCase::all_lost, 0, 0, Index(), durable_, "no segment is left");
+    } else {
+      end_.digest = first_digest(input_.log);
     }
     settle_headless_end();
     settle_prepared();
+  }
+
+  // What the last segment in use cannot show by itself.
+  void settle_end() {
+    if (log_.report.suspect || mutant(Mutant::m15_truncate_on_checksum_error)) return;
+    const RecoveredSegment& last = log_.segments.back();
+    const std::uint64_t number = last.file->header.number;
+    if (last.sealed) {
+      suspect(RecoveryCase::rot_at_the_end, number, last.end_position, end_.index, durable_,
+              "its footer says that another segment follows, which is missing");
+    } else if (durable_ > end_.index) {
+      suspect(RecoveryCase::rot_at_the_end, number, last.end_position, end_.index, durable_, "the rest is missing");
+    }
   }
 
   void settle_beginning() {
     const HardState& bounds = input_.bounds;
     const LogPoint& start = used_.front().file->header.start;
     if (start.index <= bounds.trim_index) return;
+    keep_prepared(0, used_.front().file->header.number);
     lose(RecoveryCase::first_segment_missing, used_.front().file->header.number, 0,
          {bounds.trim_index, start.index, bounds.trim_offset, start.offset}, "the segments before it are missing");
   }
@@ -242,6 +277,7 @@ class Recovery {
       if (next && end_.index == next->index) break;
       const Damage& damage = scan.damages[i];
       const IntactRun* resumed = next_run(scan, i);
+      if (next && resumed && resumed->from.index >= next->index) resumed = nullptr;  // truncated once
       const Index durable = std::max({damage.durable_before_behind, input_.bounds.durable_bound,
                                       next ? next->index : Index()});
       if (durable <= end_.index || mutant(Mutant::m15_truncate_on_checksum_error)) {
@@ -291,7 +327,8 @@ class Recovery {
       }
       return;
     }
-    const bool header_lost = std::any_of(headless_.begin(), headless_.end(), [&](std::uint64_t h) {
+    const bool was_prepared = keep_prepared(number, number_behind(number));
+    const bool header_lost = was_prepared || std::any_of(headless_.begin(), headless_.end(), [&](std::uint64_t h) {
       return h > number && h < number_behind(number);
     });
     const bool missing = !header_lost && log_.segments.back().sealed;
@@ -312,13 +349,45 @@ class Recovery {
     return UINT64_MAX;
   }
 
+  // A file between two segments where batches are missing was not prepared: its header is gone, or all
+  // of it. It is left as it is. Whether there was one.
+  bool keep_prepared(std::uint64_t above, std::uint64_t below) {
+    return std::erase_if(prepared_, [&](std::uint64_t number) { return number > above && number < below; }) > 0;
+  }
+
+  // How far the groups in a file without a header say that the log was durable; 0 if it holds none of
+  // this log's end. The first group of a segment stands at a known place and knows where the log was
+  // then, which no earlier use of the file can; the others know its incarnation, which no record can.
+  Index durable_claimed(std::uint64_t number) {
+    auto file = directory_.open(segment_name(number), input_.read_only ? Access::read : input_.access);
+    if (!file) return {};
+    auto size = (*file)->size();
+    if (!size) return {};
+    FileWindow window(**file, *size);
+    auto frames = window.view(kFramesPosition, kBlockBytes);
+    if (!frames) return {};
+    const auto first = decode_group_header(*frames);
+    if (!first || first->first_index < end_.index) return {};
+    Index claimed;
+    for (std::uint64_t at = kFramesPosition; at < *size; at += kBlockBytes) {
+      auto block = window.view(at, kBlockBytes + kGroupHeaderBytes);
+      if (!block) continue;
+      for (std::size_t i = 0; i + kGroupHeaderBytes <= block->size() && i < kBlockBytes; i += kFrameAlignment) {
+        const auto group = decode_group_header(block->subspan(i));
+        if (group && group->incarnation == first->incarnation) claimed = std::max(claimed, group->durable_before);
+      }
+    }
+    return claimed;
+  }
+
   // Files without a good header behind the last segment in use.
   void settle_headless_end() {
     const std::uint64_t last = used_.empty() ? 0 : used_.back().file->header.number;
     for (const std::uint64_t number : headless_) {
       if (number < last) continue;
-      if (log_.report.suspect || durable_ > end_.index) {
-        suspect(RecoveryCase::header_lost_at_the_end, number, 0, end_.index, durable_, "both copies of its header are damaged");
+      const Index durable = std::max(durable_, durable_claimed(number));
+      if (log_.report.suspect || durable > end_.index) {
+        suspect(RecoveryCase::header_lost_at_the_end, number, 0, end_.index, durable, "both copies of its header are damaged");
       } else {
         note(RecoveryCase::header_never_written, number, 0, {}, {}, "its first write was torn");
         log_.unused.push_back(number);
@@ -327,7 +396,15 @@ class Recovery {
   }
 
   void settle_prepared() {
-    for (const std::uint64_t number : prepared_) log_.unused.push_back(number);
+    const std::uint64_t last = used_.empty() ? 0 : used_.back().file->header.number;
+    for (const std::uint64_t number : prepared_) {
+      const Index durable = number > last ? durable_claimed(number) : Index();
+      if (durable > end_.index) {
+        suspect(RecoveryCase::header_lost_at_the_end, number, 0, end_.index, durable, "its header is gone");
+      } else {
+        log_.unused.push_back(number);
+      }
+    }
     std::sort(log_.unused.begin(), log_.unused.end());
   }
 

@@ -112,27 +112,41 @@ Result<void> SegmentPool::prepare_first() {
 
 std::size_t SegmentPool::wanted() const { return next_segment_bytes_ == segment_bytes_ ? 2 : 1; }
 
-const PreparedSegment* SegmentPool::front(std::uint64_t segment_bytes_min) {
-  while (!ready_.empty()) {
-    PreparedSegment& segment = ready_.front();
-    PoolUse use = PoolUse::none;
-    if (!segment.use->compare_exchange_strong(use, PoolUse::taken) && use == PoolUse::writing) return nullptr;
-    if (segment.segment_bytes >= segment_bytes_min) return &segment;
-    remove_in_order({segment.number}, [] {});
-    ready_.pop_front();
-  }
-  start_making(std::max(segment_bytes_min, kSegmentBytesMin));
-  return nullptr;
+std::deque<PreparedSegment>::const_iterator SegmentPool::first_of(std::uint64_t segment_bytes_min) const {
+  return std::find_if(ready_.begin(), ready_.end(),
+                      [&](const PreparedSegment& r) { return r.segment_bytes >= segment_bytes_min; });
 }
 
-PreparedSegment SegmentPool::take() {
-  CHECK(!ready_.empty());
+const PreparedSegment* SegmentPool::front(std::uint64_t segment_bytes_min) {
+  const auto found = first_of(segment_bytes_min);
+  if (found == ready_.end()) {
+    start_making(std::max(segment_bytes_min, kSegmentBytesMin));
+    return nullptr;
+  }
+  PoolUse use = PoolUse::none;
+  if (!found->use->compare_exchange_strong(use, PoolUse::taken) && use == PoolUse::writing) return nullptr;
+  return &*found;
+}
+
+std::size_t SegmentPool::ready_behind(std::uint64_t segment_bytes_min) const {
+  const auto found = first_of(segment_bytes_min);
+  return found == ready_.end() ? 0 : static_cast<std::size_t>(ready_.end() - found) - 1;
+}
+
+PreparedSegment SegmentPool::take(std::uint64_t segment_bytes_min) {
+  CHECK(front(segment_bytes_min) != nullptr, segment_bytes_min);
+  while (ready_.front().segment_bytes < segment_bytes_min) {
+    remove_in_order({ready_.front().number}, [] {});
+    ready_.pop_front();
+  }
   PreparedSegment segment = std::move(ready_.front());
   ready_.pop_front();
   last_taken_ = segment.number;
   if (ready_.empty()) start_making(kSegmentBytesMin);
   return segment;
 }
+
+void SegmentPool::make_another() { start_making(kSegmentBytesMin); }
 
 void SegmentPool::start_making(std::uint64_t bytes_min) {
   wanted_bytes_min_ = std::max(wanted_bytes_min_, bytes_min);
@@ -270,7 +284,6 @@ void SegmentPool::retire(std::vector<Retired> segments, std::function<void()> do
 }
 
 void SegmentPool::remove_in_order(std::vector<std::uint64_t> numbers, std::function<void()> done) {
-  if (mutant(Mutant::h13_truncate_oldest_first)) std::reverse(numbers.begin(), numbers.end());
   background(
       0,
       [directory = directory_, numbers = std::move(numbers)]() -> Result<void> {

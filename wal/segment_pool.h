@@ -4,8 +4,8 @@
 // blocks to be found: all that happens here, on the disk's background thread.
 //
 // A prepared segment is a file of its final size and name, both durable, with a zero header. Where it
-// is not a recycled one, its blocks are then written with zeros, in pieces (Disk::background_slowly): a synced write into written blocks costs half of one into merely allocated ones
-// (wal/DISK_FIGURES.md).
+// is not a recycled one, its blocks are then written with zeros, in pieces (Disk::background_slowly): a
+// synced write into written blocks costs half of one into merely allocated ones (wal/DISK_FIGURES.md).
 //
 // Thread: shard, but for adopt() and prepare_first(), which block.
 
@@ -54,12 +54,16 @@ class SegmentPool {
   // A segment for a log that has none. Blocks.
   Result<void> prepare_first();
 
-  // The next segment if it is ready and at least this large; smaller ones before it are dropped.
-  // Null if there is none: then one is being made, a piece of zeros is on its way into it, or the disk
-  // is full (out_of_space()).
+  // The first one that is ready and at least this large. Null if there is none: then one is being made,
+  // a piece of zeros is on its way into it, or the disk is full (out_of_space()).
   const PreparedSegment* front(std::uint64_t segment_bytes_min);
-  PreparedSegment take();  // what front() just returned
+  // What front() just returned for the same size. Smaller ones before it are removed: numbers only grow.
+  PreparedSegment take(std::uint64_t segment_bytes_min);
   std::size_t ready() const { return ready_.size(); }
+  // How many would be left after take().
+  std::size_t ready_behind(std::uint64_t segment_bytes_min) const;
+  // Makes one more than are there, however many are wanted.
+  void make_another();
 
   // Segments that the log no longer needs, oldest first: recycled if nobody reads them and the pool
   // has use for them, else removed. `done` when that is durable.
@@ -70,7 +74,7 @@ class SegmentPool {
   };
   void retire(std::vector<Retired> segments, std::function<void()> done);
 
-  // Removes files, in this order, each durably before the next (truncation: newest first).
+  // Removes files, in this order, each durably before the next.
   void remove_in_order(std::vector<std::uint64_t> numbers, std::function<void()> done);
 
   // Makes what is missing; tries again after no_space.
@@ -80,6 +84,7 @@ class SegmentPool {
   std::uint64_t disk_bytes() const;
 
  private:
+  std::deque<PreparedSegment>::const_iterator first_of(std::uint64_t segment_bytes_min) const;
   void start_making(std::uint64_t bytes_min);
   void start_writing();
   void add_ready(PreparedSegment segment);

@@ -59,6 +59,7 @@ class LogProcess {
   }
 
   Log& log() { return *log_; }
+  void close_log() { log_.reset(); }  // the disk lives on
   bool is_open() const { return log_ != nullptr; }
   sim::SimDisk& disk() { return disk_; }
   HardStateFile& hard_state() { return *hard_state_; }
