@@ -108,6 +108,9 @@ class Directory {
 
   // `unavailable` if another process holds it; the message names its pid where it is known.
   virtual Result<std::unique_ptr<DirectoryLock>> lock(std::string_view name) = 0;
+  // For those who only look: many may hold it, none while another process has lock(), and nobody gets
+  // lock() meanwhile. Writes nothing and needs read permission only. not_found without such a file.
+  virtual Result<std::unique_ptr<DirectoryLock>> lock_for_reading(std::string_view name) = 0;
 
   virtual Result<Space> space() = 0;
 

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -103,6 +104,7 @@ class PosixDirectory final : public Directory {
   Result<void> remove(std::string_view name) override;
   Result<void> sync() override;
   Result<std::unique_ptr<DirectoryLock>> lock(std::string_view name) override;
+  Result<std::unique_ptr<DirectoryLock>> lock_for_reading(std::string_view name) override;
   Result<Space> space() override;
   bool has_direct() override;
   Result<Place> place() override { return place_of(descriptor_.get(), path_); }
@@ -114,6 +116,7 @@ class PosixDirectory final : public Directory {
   }
   std::unexpected<Error> open_error(int error_number, std::string_view action, std::string_view name,
                                     Access access) const;
+  Result<void> take_lock(int file, int kind, std::string_view name) const;
 
   Descriptor descriptor_;
   std::string path_;
@@ -236,26 +239,40 @@ Result<void> PosixDirectory::sync() {
   return std::unexpected(*sync_error_);
 }
 
+Result<void> PosixDirectory::take_lock(int file, int kind, std::string_view name) const {
+  int result = 0;
+  do {
+    result = flock(file, kind | LOCK_NB);
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return {};
+  if (errno != EWOULDBLOCK) return error_of(errno, "lock", name);
+  const long pid = pid_in(file);
+  // Who only looks leaves the number of the last server behind: it may be gone.
+  const bool lives = pid > 0 && (kill(static_cast<pid_t>(pid), 0) == 0 || errno != ESRCH);
+  return error(Code::unavailable, path_ + " is in use by " + (lives ? "process " + std::to_string(pid) : "another process") +
+                                      ", which holds the lock on " + path_ + "/" + std::string(name) +
+                                      ". Stop it, or use another directory.");
+}
+
 Result<std::unique_ptr<DirectoryLock>> PosixDirectory::lock(std::string_view name) {
   if (auto valid = check_name(name); !valid) return std::unexpected(std::move(valid).error());
   const std::string text(name);
   Descriptor file(open_at(descriptor_.get(), text.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, kFileMode));
   if (!file.is_open()) return error_of(errno, "open the lock file", name);
-  int result = 0;
-  do {
-    result = flock(file.get(), LOCK_EX | LOCK_NB);
-  } while (result != 0 && errno == EINTR);
-  if (result != 0 && errno != EWOULDBLOCK) return error_of(errno, "lock", name);
-  if (result != 0) {
-    const long pid = pid_in(file.get());
-    const std::string holder = pid > 0 ? "process " + std::to_string(pid) : "another process";
-    return error(Code::unavailable, path_ + " is in use by " + holder + ", which holds the lock on " + path_ + "/" +
-                                        text + ". Stop it, or use another directory.");
-  }
+  if (auto taken = take_lock(file.get(), LOCK_EX, name); !taken) return std::unexpected(std::move(taken).error());
   // The pid is for messages only: on a full disk the lock holds without it.
   const std::string pid = std::to_string(getpid()) + "\n";
   if (fchmod(file.get(), kFileMode) != 0) return error_of(errno, "set the mode of", name);
   if (ftruncate(file.get(), 0) == 0) (void)!pwrite(file.get(), pid.data(), pid.size(), 0);
+  return std::make_unique<PosixLock>(std::move(file));
+}
+
+Result<std::unique_ptr<DirectoryLock>> PosixDirectory::lock_for_reading(std::string_view name) {
+  if (auto valid = check_name(name); !valid) return std::unexpected(std::move(valid).error());
+  const std::string text(name);
+  Descriptor file(open_at(descriptor_.get(), text.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.is_open()) return error_of(errno, "open the lock file", name);
+  if (auto taken = take_lock(file.get(), LOCK_SH, name); !taken) return std::unexpected(std::move(taken).error());
   return std::make_unique<PosixLock>(std::move(file));
 }
 

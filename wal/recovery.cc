@@ -269,7 +269,10 @@ class Recovery {
 
   // Walks the intact runs of a segment; at each damage the table decides.
   void settle_scan(SegmentScan& scan, const SegmentHeader& header, const LogPoint* next, RecoveredSegment& out) {
-    for (const std::string& text : scan.notes) note(RecoveryCase::group_header_rot, header.number, 0, {}, {}, text);
+    for (const LostGroupHeader& lost : scan.lost_group_headers) {
+      note(RecoveryCase::group_header_rot, header.number, lost.position, lost.first_index, {},
+           "a group header is damaged; its batches are intact");
+    }
     out.group_number = scan.group_number;
     for (std::size_t i = 0; i < scan.runs.size(); ++i) {
       end_ = scan.runs[i].to;

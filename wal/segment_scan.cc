@@ -86,8 +86,10 @@ class Scanner {
     if (batches_missing_ == 0) {
       // A group header stands here, or the end. If only the header is damaged, the batches behind it
       // prove themselves by the digest that continues ours.
+      const LostGroupHeader lost{position_, run_.to.index};
       if (take_batch(position_ + kGroupHeaderBytes)) {
-        scan_.notes.push_back("the group header at byte " + std::to_string(group_position_) +
+        scan_.lost_group_headers.push_back(lost);
+        scan_.notes.push_back("the group header at byte " + std::to_string(lost.position) +
                               " is damaged; its batches are intact");
         batches_missing_ = kUnknownBatches;
         return true;
@@ -111,7 +113,6 @@ class Scanner {
     groups_.push_back({position_, group.durable_before});
     ++scan_.groups;
     batches_missing_ = group.batches;
-    group_position_ = position_;
     position_ += kGroupHeaderBytes;
   }
 
@@ -264,7 +265,6 @@ class Scanner {
   std::vector<GroupPlace> groups_;
   IntactRun run_;
   std::uint64_t position_ = 0;
-  std::uint64_t group_position_ = 0;
   std::uint32_t batches_missing_ = 0;  // that the last group header promised and are not read yet
   std::uint64_t skip_to_ = 0;
   LogPoint skipped_;

@@ -66,10 +66,17 @@ struct Damage {
   Index durable_before_behind;
 };
 
+// A damaged group header whose batches prove themselves by the digest: it cost nothing.
+struct LostGroupHeader {
+  std::uint64_t position = 0;
+  Index first_index;  // of the batches behind it
+};
+
 struct SegmentScan {
   std::vector<IntactRun> runs;     // at least one, perhaps empty: from == to == the header's start
   std::vector<Damage> damages;     // damages[i] lies behind runs[i]; the last one is where the segment ends
-  std::vector<std::string> notes;  // damage that cost no batch: a group header
+  std::vector<LostGroupHeader> lost_group_headers;
+  std::vector<std::string> notes;  // the same in words
   SegmentIndex index;
   Index commit;                    // highest commit stamped in an intact batch
   Index durable_before;            // highest of all valid groups

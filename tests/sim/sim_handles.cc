@@ -238,6 +238,15 @@ Result<std::unique_ptr<wal::DirectoryLock>> SimDirectory::lock(std::string_view 
   return std::make_unique<SimLock>(filesystem_, std::move(full));
 }
 
+// One holder at a time is enough here.
+Result<std::unique_ptr<wal::DirectoryLock>> SimDirectory::lock_for_reading(std::string_view name) {
+  if (auto ok = usable(); !ok) return std::unexpected(ok.error());
+  if (!filesystem_.inode(inode_).seen.contains(name)) {
+    return error(Code::not_found, path() + "/" + std::string(name) + " does not exist");
+  }
+  return lock(name);
+}
+
 Result<wal::Space> SimDirectory::space() {
   if (auto ok = usable(); !ok) return std::unexpected(ok.error());
   return wal::Space{filesystem_.free_pages() * kPageBytes, filesystem_.capacity_pages_ * kPageBytes};

@@ -53,6 +53,7 @@ class SimDirectory final : public wal::Directory {
   Result<void> remove(std::string_view name) override;
   Result<void> sync() override;
   Result<std::unique_ptr<wal::DirectoryLock>> lock(std::string_view name) override;
+  Result<std::unique_ptr<wal::DirectoryLock>> lock_for_reading(std::string_view name) override;
   Result<wal::Space> space() override;
   bool has_direct() override { return filesystem_.has_direct_; }
   std::string path() const override;

@@ -21,6 +21,20 @@ std::string to_string(const Uuid& uuid) {
   return out;
 }
 
+std::optional<Uuid> parse_uuid(std::string_view text) {
+  Uuid uuid;
+  std::size_t digits = 0;
+  for (const char c : text) {
+    if (c == '-') continue;
+    const int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (value < 0 || digits == 2 * uuid.bytes.size()) return std::nullopt;
+    std::uint8_t& byte = uuid.bytes[digits++ / 2];
+    byte = static_cast<std::uint8_t>(byte << 4 | value);
+  }
+  if (digits != 2 * uuid.bytes.size() || to_string(uuid) != text) return std::nullopt;  // dashes in their places
+  return uuid;
+}
+
 std::string to_string(const Digest& digest) {
   std::string out;
   append_hex(out, digest.high);

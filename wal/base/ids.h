@@ -8,7 +8,9 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace walraft {
 
@@ -47,6 +49,8 @@ struct Uuid {
 
 // 8-4-4-4-12 lower-case hex digits.
 std::string to_string(const Uuid& uuid);
+// The reverse, exactly: nothing for any other text.
+std::optional<Uuid> parse_uuid(std::string_view text);
 
 // A digest of everything in a log up to a batch (wal/batch.h).
 struct Digest {

@@ -2,6 +2,7 @@
 
 #include "wal/posix_filesystem.h"
 
+#include <filesystem>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -253,6 +254,28 @@ TEST_F(PosixFilesystem, LockNamesItsHolder) {
   EXPECT_TRUE(directory_.lock("OTHER"));
   lock->reset();
   EXPECT_TRUE(directory_.lock("LOCK"));
+}
+
+TEST_F(PosixFilesystem, WhoOnlyLooksLocksWithoutWriting) {
+  EXPECT_EQ(directory_.lock_for_reading("LOCK").error().code, Code::not_found);
+  EXPECT_FALSE(std::filesystem::exists(scratch_.path() + "/LOCK"));
+  directory_.lock("LOCK").value().reset();
+  const std::string before = contents(directory_, "LOCK");
+  std::filesystem::permissions(scratch_.path() + "/LOCK", std::filesystem::perms::owner_read);
+  {
+    const auto one = directory_.lock_for_reading("LOCK");
+    const auto two = directory_.lock_for_reading("LOCK");
+    EXPECT_TRUE(one && two);
+    EXPECT_EQ(contents(directory_, "LOCK"), before);
+    std::filesystem::permissions(scratch_.path() + "/LOCK", std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
+    EXPECT_EQ(directory_.lock("LOCK").error().code, Code::unavailable);
+  }
+  const auto server = directory_.lock("LOCK");
+  ASSERT_TRUE(server);
+  const auto reader = directory_.lock_for_reading("LOCK");
+  ASSERT_FALSE(reader);
+  EXPECT_EQ(reader.error().code, Code::unavailable);
+  EXPECT_THAT(reader.error().message, HasSubstr("process " + std::to_string(getpid())));
 }
 
 TEST_F(PosixFilesystem, LockOfAKilledProcessIsFree) {

@@ -305,6 +305,10 @@ class MemoryDirectory final : public Directory {
     inode_->unsynced_names.clear();
     return {};
   }
+  Result<std::unique_ptr<DirectoryLock>> lock_for_reading(std::string_view name) override {
+    if (!inode_->names.contains(std::string(name))) return error(Code::not_found, at(name) + " is missing");
+    return lock(name);
+  }
   Result<std::unique_ptr<DirectoryLock>> lock(std::string_view name) override {
     if (!medium_.locks.insert(at(name)).second) return error(Code::unavailable, at(name) + " is held by process 4711");
     return std::make_unique<MemoryLock>(medium_, at(name));
