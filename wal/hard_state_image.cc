@@ -132,6 +132,11 @@ Result<Image> read_image(File& file, const Uuid& disk_uuid) {
       std::array<std::optional<Slot>, 2> twins;
       for (const int twin : {0, 1}) {
         const ByteView bytes(image.regions[pair][twin].get() + number * kSlotBytes, kSlotBytes);
+        if (twin == 1 &&
+            std::memcmp(bytes.data(), image.regions[pair][0].get() + number * kSlotBytes, kSlotBytes) == 0) {
+          twins[1] = twins[0];
+          continue;
+        }
         auto slot = decode_slot(bytes, number, pair, disk_uuid);
         if (!slot) return std::unexpected(std::move(slot.error()).at("hard_state"));
         twins[twin] = *slot;
