@@ -9,14 +9,12 @@ restart reads back."""
 
 import contextlib
 import os
-import pathlib
 import shutil
 import signal
-import subprocess
 import time
 
 import gear
-from gear import Fail, ForgetfulDisk, LoopDisk, NotRun, expect
+from gear import Fail, ForgetfulDisk, LoopDisk, NotRun, expect, extents, position_on_disk
 from wal_log import Ledger, Writer, check, check_twice
 
 FAILED, REFUSED, DAMAGED = 5, 3, 11  # exit codes
@@ -201,24 +199,6 @@ def refuses_a_read_only_start():
 
 
 # --- The medium cannot read -------------------------------------------------------------------------------------------
-
-
-def extents(path):
-    """(position in the file, position on the disk, bytes) of each extent of a file."""
-    found = []
-    for line in gear.run("xfs_io", "-r", "-c", "fiemap -v", path).stdout.splitlines()[2:]:
-        words = line.split()
-        if len(words) >= 4 and words[2] != "hole":
-            (low, high), disk = (map(int, words[1].strip("[]:").split("..")), int(words[2].split("..")[0]))
-            found.append((low * 512, disk * 512, (high - low + 1) * 512))
-    return found
-
-
-def position_on_disk(path, position):
-    for low, disk, count in extents(path):
-        if low <= position < low + count:
-            return disk + position - low
-    raise Fail(f"{path}: no extent holds byte {position}")
 
 
 def unreadable_block(method):

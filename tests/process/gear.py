@@ -5,7 +5,8 @@ A script calls `main(test, ...)`. Each test is a function; it passes by returnin
 `NOT RUN NAME: why`; the script exits 1 if one failed.
 
 Nothing outlives a test, not even after kill -9: processes die with this one, mounts live in a private mount
-namespace, and loop devices are attached so that the kernel frees them with their mount.
+namespace, and loop devices are attached so that the kernel frees them with their mount. Ports clash with nobody's: the
+network is private too.
 """
 
 import argparse
@@ -77,7 +78,7 @@ def main(*tests):
     OPTIONS = options_parser().parse_args()
     if OPTIONS.seed is None:
         OPTIONS.seed = time.time_ns() % 1_000_000
-    enter_mount_namespace()
+    enter_namespaces()
     print(f"# seed {OPTIONS.seed}", flush=True)
     count = {"ok": 0, "FAIL": 0, "NOT RUN": 0}
     for test in tests:
@@ -162,12 +163,13 @@ def wait_until(condition, what, timeout=20.0):
 # --- Disks ------------------------------------------------------------------------------------------------------------
 
 
-def enter_mount_namespace():
-    """Starts this script again in a mount namespace of its own, where the machine lets us."""
+def enter_namespaces():
+    """Starts this script again in mount and network namespaces of its own, where the machine lets us."""
     if os.environ.get("WALRAFT_TEST_NAMESPACE") == "1":
         die_with_parent()
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=False)
         return
-    unshare = ["unshare", "--mount", "--propagation", "private"]
+    unshare = ["unshare", "--mount", "--net", "--propagation", "private"]
     if shutil.which("unshare") and subprocess.run([*unshare, "true"], capture_output=True).returncode == 0:
         os.environ["WALRAFT_TEST_NAMESPACE"] = "1"
         os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
@@ -208,6 +210,24 @@ def unmount(path):
         done = run("umount", path, check=False)
         return done.returncode == 0 or "not mounted" in done.stderr
     wait_until(tried, f"umount {path}")
+
+
+def extents(path):
+    """(position in the file, position on the disk, bytes) of each extent of a file."""
+    found = []
+    for line in run("xfs_io", "-r", "-c", "fiemap -v", path).stdout.splitlines()[2:]:
+        words = line.split()
+        if len(words) >= 4 and words[2] != "hole":
+            (low, high), disk = (map(int, words[1].strip("[]:").split("..")), int(words[2].split("..")[0]))
+            found.append((low * 512, disk * 512, (high - low + 1) * 512))
+    return found
+
+
+def position_on_disk(path, position):
+    for low, disk, count in extents(path):
+        if low <= position < low + count:
+            return disk + position - low
+    raise Fail(f"{path}: no extent holds byte {position}")
 
 
 class LoopDisk:

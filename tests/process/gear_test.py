@@ -217,7 +217,7 @@ def loop_in_use(device):
 def hold(directory):
     """What nothing_outlives_a_kill kills."""
     gear.OPTIONS = gear.options_parser().parse_args([])
-    gear.enter_mount_namespace()
+    gear.enter_namespaces()
     disk = ForgetfulDisk(pathlib.Path(directory)).__enter__()
     (disk.mount_point / "file").write_bytes(b"x" * BLOCK)
     device = gear.run("findmnt", "-n", "-o", "SOURCE", disk.mount_point).stdout.strip()
