@@ -16,81 +16,10 @@ import threading
 import time
 
 import gear
-from gear import Fail, expect, program, run, running, scratch, start, stop, wait_until
+from gear import expect, program, run, running, scratch, stop, wait_until
+from node import free_port_base, server
 
 PREFIX = "append_read_tail_test."
-
-
-def free_port_base():
-    """Three free ports in a row on the loopback interface."""
-    for _ in range(200):
-        base = random.randrange(20000, 32000)
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(base, base + 3):
-                    taken = stack.enter_context(socket.socket())
-                    taken.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return base
-    raise Fail("no three free ports in a row")
-
-
-class Server:
-    """One wald --dev on a data directory; kill() and start() as often as wanted."""
-
-    def __init__(self, folder):
-        self.data = folder / "data"
-        self.base = free_port_base()
-        self.log = open(folder / "wald.log", "ab")
-        self.process = None
-        self.start()
-
-    def start(self):
-        self.process = start([program("wald"), "--dev", "--data-dir", self.data, "--port-base", self.base], stderr=self.log)
-        wait_until(self.listens, "wald listens")
-
-    def listens(self):
-        expect(self.process.poll() is None, f"wald ended with {self.process.returncode}: {self.said()}")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.base)) == 0
-
-    def said(self):
-        return pathlib.Path(self.log.name).read_text()[-800:]
-
-    def kill(self):
-        stop(self.process, signal.SIGKILL)
-
-    def end(self):
-        return stop(self.process, signal.SIGTERM)
-
-    def environment(self):
-        return {**os.environ, "WALRAFT_ENDPOINTS": f"127.0.0.1:{self.base}"}
-
-    def walctl(self, *arguments, stdin=b"", check=True, timeout=60):
-        done = subprocess.run([program("walctl"), *map(str, arguments)], input=stdin, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, env=self.environment(), timeout=timeout,
-                              preexec_fn=gear.die_with_parent)
-        if check:
-            expect(done.returncode == 0, f"walctl {' '.join(map(str, arguments))}: exit {done.returncode}: {done.stderr!r}")
-        return done
-
-    def spawn(self, *arguments, **options):
-        return start([program("walctl"), *arguments], env=self.environment(), **options)
-
-
-@contextlib.contextmanager
-def server():
-    program("wald"), program("walctl")
-    with scratch() as folder:
-        node = Server(folder)
-        try:
-            yield node
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                node.process.kill()
-            node.process.wait(20)
-            node.log.close()
 
 
 def formats_come_back_byte_for_byte():
@@ -258,6 +187,23 @@ def a_slow_append_goes_out_before_its_input_ends():
         wait_until(lambda: node.walctl("read", "log", check=False).stdout == b"now\n", "the line is there", timeout=10)
         appender.stdin.close()
         expect(appender.wait(20) == 0, "append")
+
+
+def a_failure_is_noticed_while_the_input_rests():
+    """Once walctl waited for its next line before it looked whether its server had died."""
+    with server() as node:
+        appender = node.spawn("append", "log", "--create", "-o", "json", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        appender.stdin.write(b"line\n")
+        appender.stdin.flush()
+        expect(json.loads(appender.stdout.readline())["offset"] == 0, "the answer")
+        node.process.send_signal(signal.SIGSTOP)
+        appender.stdin.write(b"line\n")
+        appender.stdin.flush()
+        expect(appender.wait(20) == 7, f"exit {appender.returncode}: {appender.stderr.read()!r}")  # after --timeout, 5 s
+        node.process.send_signal(signal.SIGCONT)
+        for pipe in (appender.stdin, appender.stdout, appender.stderr):
+            pipe.close()
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------
@@ -497,7 +443,8 @@ def many_clients_append_at_once():
 if __name__ == "__main__":
     gear.main(*((PREFIX + test.__name__, test) for test in (
         formats_come_back_byte_for_byte, from_count_until, exit_codes, interrupt_and_broken_pipe, limits_of_records,
-        kill_while_appending_and_tailing, a_slow_append_goes_out_before_its_input_ends, bad_frames_harm_nobody_else,
+        kill_while_appending_and_tailing, a_slow_append_goes_out_before_its_input_ends,
+        a_failure_is_noticed_while_the_input_rests, bad_frames_harm_nobody_else,
         two_servers_on_one_directory, port_in_use, verify_refuses_a_directory_in_use, verify_finds_a_flipped_bit,
         bad_configurations, a_foreign_directory_is_refused, a_config_runs, systemd_is_told,
         stopped_reader_costs_bounded_memory, many_clients_append_at_once)))

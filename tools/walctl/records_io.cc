@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kReadBytes = 256u << 10;
 constexpr std::size_t kWriteBytes = 256u << 10;
+constexpr int kPauseMs = 100;  // between two looks at whether to go on, while the input rests
 
 }  // namespace
 
@@ -75,7 +76,9 @@ Result<void> RecordReader::run(const std::function<bool(ByteView)>& take, const 
   std::size_t filled = 0;
   for (;;) {
     pollfd waiting{.fd = descriptor_, .events = POLLIN, .revents = 0};
-    if (::poll(&waiting, 1, 0) == 0 && !pause()) return {};
+    for (int patience_ms = 0; ::poll(&waiting, 1, patience_ms) == 0; patience_ms = kPauseMs) {
+      if (!pause()) return {};
+    }
     // What is cut off stays; the rest moves to the front.
     std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.begin() + static_cast<std::ptrdiff_t>(filled),
               buffer_.begin());

@@ -25,8 +25,8 @@ class RecordReader {
   // `record_bytes_max`: longer records are too_large before they are read in full.
   RecordReader(int descriptor, Format format, std::string name, std::uint32_t record_bytes_max);
 
-  // Calls `take` for each record, and `pause` whenever the input has nothing more right now (a terminal, a pipe whose
-  // writer rests). Both return false to stop. Errors: failed (reading), too_large, invalid (cut short).
+  // Calls `take` for each record, and `pause` again and again while the input has nothing more (a terminal, a pipe
+  // whose writer rests). Both return false to stop. Errors: failed (reading), too_large, invalid (cut short).
   Result<void> run(const std::function<bool(ByteView)>& take, const std::function<bool()>& pause);
 
  private:
