@@ -89,8 +89,6 @@ class Scanner {
       const LostGroupHeader lost{position_, run_.to.index};
       if (take_batch(position_ + kGroupHeaderBytes)) {
         scan_.lost_group_headers.push_back(lost);
-        scan_.notes.push_back("the group header at byte " + std::to_string(lost.position) +
-                              " is damaged; its batches are intact");
         batches_missing_ = kUnknownBatches;
         return true;
       }

@@ -76,7 +76,6 @@ struct SegmentScan {
   std::vector<IntactRun> runs;     // at least one, perhaps empty: from == to == the header's start
   std::vector<Damage> damages;     // damages[i] lies behind runs[i]; the last one is where the segment ends
   std::vector<LostGroupHeader> lost_group_headers;
-  std::vector<std::string> notes;  // the same in words
   SegmentIndex index;
   Index commit;                    // highest commit stamped in an intact batch
   Index durable_before;            // highest of all valid groups

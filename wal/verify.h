@@ -43,6 +43,7 @@ struct VerifyFinding {
 
 struct LogVerification {
   Uuid log;
+  std::string name;                // empty: not known here; for whoever renders it to fill in
   std::string directory;           // below the one that is verified; empty if it is that one
   std::optional<LogId> id;         // from its segments
   HardState bounds;

@@ -288,6 +288,9 @@ class LogVerifier {
     VerifyFinding& finding = add(found.segment, found.position, 0, found.text);
     judge(finding, found.letter, found.verdict);
     if (finding.what.starts_with(finding.file + ", byte ")) finding.what.erase(0, finding.what.find(": ") + 2);
+    if (const std::size_t extent_text = finding.what.rfind("; batches "); extent_text != std::string::npos) {
+      finding.what.erase(extent_text);  // it is in `from` and `to`
+    }
     finding.from = found.from;
     finding.to = found.to;
     for (const Hole& hole : recovered_.report.holes) {

@@ -56,18 +56,19 @@ std::string last_line(const Counts& counts, bool unverified) {
   return text + "\n";
 }
 
-std::string lines(const std::vector<VerifyFinding>& findings) {
+std::string lines(const std::vector<VerifyFinding>& findings, const std::string& of) {
   std::string text;
-  for (const VerifyFinding& f : findings) text += (f.is_damage ? "  DAMAGE " : "  note   ") + describe(f) + "\n";
+  for (const VerifyFinding& f : findings) text += (f.is_damage ? "DAMAGED " : "note ") + of + ": " + describe(f) + "\n";
   return text;
 }
 
 std::string log_lines(const LogVerification& log) {
-  std::string text = "log " + to_string(log.log) + (log.id ? " (id " + number(log.id->value) + ")" : "") + ": ";
+  const std::string uuid = to_string(log.log);
+  const std::string of = "log " + (log.name.empty() ? uuid : log.name);
+  std::string text = of + (log.name.empty() ? "" : " (" + uuid + ")") + ": ";
   if (log.error) {
     text += "cannot be verified\n";
-    text += "  ERROR  " + log.error->message + "\n";
-    return text + lines(log.findings);
+    return text + "ERROR " + of + ": " + log.error->message + "\n" + lines(log.findings, of);
   }
   if (log.end_index > log.first_index) {
     text += range("batch", "batches", log.first_index.value, log.end_index.value);
@@ -79,7 +80,7 @@ std::string log_lines(const LogVerification& log) {
   text += "; " + number(log.segments) + (log.segments == 1 ? " segment, " : " segments, ") + size_text(log.bytes);
   if (log.end.index > Index()) text += "; term " + number(log.end.term.value) + ", digest " + to_string(log.end.digest);
   if (log.suspect) text += "; SUSPECT";
-  return text + "\n" + lines(log.findings);
+  return text + "\n" + lines(log.findings, of);
 }
 
 }  // namespace
@@ -122,7 +123,7 @@ std::string render(const Verification& verification) {
   const Identity& identity = verification.identity;
   std::string text = "cluster " + identity.cluster_name + " (" + to_string(identity.cluster) + "), node " +
                      number(identity.node.value) + ", disk " + to_string(identity.disk) + "\n";
-  text += lines(verification.findings);
+  text += lines(verification.findings, "data directory");
   Counts counts;
   counts.add(verification.findings);
   bool unverified = false;

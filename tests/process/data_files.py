@@ -1,5 +1,5 @@
-"""Where things lie in the files of a data directory, so that a test can damage exactly one of them. wal/FORMAT.md and
-FORMAT_hard_state.md rule; this follows intact files only."""
+"""Where things lie in the files of a data directory, so that a test can damage exactly one of them. wal/FORMAT.md rules;
+this follows intact files only."""
 
 import struct
 from dataclasses import dataclass, field
