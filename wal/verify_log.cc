@@ -65,8 +65,8 @@ class LogVerifier {
     for (std::size_t i = 0; i < recovered_.segments.size(); ++i) verify_segment(i);
     verify_files_behind();
     for (const Finding& finding : recovered_.report.findings) take(finding);
-    std::stable_sort(result_.findings.begin(), result_.findings.end(), [](const VerifyFinding& a, const VerifyFinding& b) {
-      return std::tie(a.file, a.position) < std::tie(b.file, b.position);
+    std::sort(result_.findings.begin(), result_.findings.end(), [](const VerifyFinding& a, const VerifyFinding& b) {
+      return std::tie(a.file, a.position, a.what) < std::tie(b.file, b.position, b.what);
     });
     return std::move(result_);
   }
@@ -117,7 +117,7 @@ class LogVerifier {
     } else if (!last) {
       stop = recovered_.segments[i + 1].file->header.start.index;
     }
-    const SegmentScan scan = scan_file(*segment.file, stop);
+    SegmentScan scan = scan_file(*segment.file, stop);
     for (const IntactRun& run : scan.runs) {
       if (run.from.index >= segment.end.index || run.to.index == run.from.index) continue;
       result_.batches += run.to.index - run.from.index;
