@@ -155,9 +155,9 @@ class Recovery {
         segment.scan = scan_segment(*segment.file->file, segment.file->header,
                                     last ? std::nullopt : std::optional(next));
         ++log_.report.segments_scanned;
-        if (segment.scan->newer_version) {
+        if (!segment.scan->newer_version.empty()) {
           return error(Code::invalid, "segment " + segment_name(segment.file->header.number) + " of " +
-                                          directory_.path() + ": " + segment.scan->damages.back().what);
+                                          directory_.path() + ": " + segment.scan->newer_version);
         }
       }
       commit_ = std::max(commit_, segment.footer ? segment.footer->commit : segment.scan->commit);
@@ -292,7 +292,8 @@ class Recovery {
         break;  // before another segment: join() finds the missing part
       }
       if (resumed->from.index > end_.index) {
-        lose(RecoveryCase::rot_below_commit, header.number, damage.position,
+        const bool committed = resumed->from.index <= commit_;
+        lose(committed ? RecoveryCase::rot_below_commit : RecoveryCase::rot_at_the_end, header.number, damage.position,
              {end_.index, resumed->from.index, end_.offset, resumed->from.offset}, damage.what);
         if (log_.report.suspect) break;
       }

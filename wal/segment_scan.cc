@@ -125,7 +125,9 @@ class Scanner {
     if (!head) return stop(head.error().message);
     auto header = decode_batch_header(*head);
     if (!header) {
-      if (header.error().code == Code::invalid && continues_digest(*head)) scan_.newer_version = true;
+      if (header.error().code == Code::invalid && continues_digest(*head)) {
+        scan_.newer_version = "byte " + std::to_string(at) + ": " + header.error().message;
+      }
       return stop(header.error().message);
     }
     if (header->log_id != header_.log_id) return stop("a batch of another log");

@@ -81,7 +81,7 @@ struct SegmentScan {
   Index durable_before;            // highest of all valid groups
   std::uint64_t group_number = 0;  // highest seen
   std::uint64_t groups = 0, batches = 0;
-  bool newer_version = false;      // a batch of a newer release lies at the last damage
+  std::string newer_version;       // said of a batch of a newer release, if there is one
   bool goes_on = false;            // there is a batch behind the stop index
 };
 
