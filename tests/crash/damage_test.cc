@@ -28,7 +28,7 @@ struct Frame {
 class Sweep : public ::testing::Test {
  protected:
   void build(bool proven = true) {
-    Setup setup = small_log();
+    Settings setup = small_log();
     setup.durable_is_commit = true;
     process_ = std::make_unique<Process>(filesystem_, clock_, setup);
     ASSERT_NE(process_->log(), nullptr) << process_->error();
@@ -124,7 +124,7 @@ class Sweep : public ::testing::Test {
     auto copy = filesystem_.fork();
     copy->crash(sim::CrashChoice::lose_unsynced());
     damage(*copy);
-    Setup setup = small_log();
+    Settings setup = small_log();
     setup.durable_is_commit = true;
     sim::SimClock clock = clock_;
     Result result;
@@ -165,7 +165,7 @@ class Sweep : public ::testing::Test {
       std::vector<BatchRef> batches;
       const bool is_read = reader.read(Index(at), 1, batches).has_value();
       EXPECT_EQ(is_read, !result.unreadable.contains(at)) << "batch " << at;
-      if (is_read) EXPECT_TRUE(std::ranges::equal(batches.at(0).bytes, promise_.batches[at]->bytes));
+      EXPECT_TRUE(!is_read || std::ranges::equal(batches.at(0).bytes, promise_.batches[at]->bytes));
     }
     for (const Hole& hole : log.recovery().holes) {
       for (std::uint64_t i = hole.from.value; i < hole.to.value; ++i) EXPECT_TRUE(result.unreadable.contains(i)) << i;
@@ -225,7 +225,7 @@ TEST_F(Sweep, one_bit_in_every_field_of_every_structure) {
   int n = 0;
   for (const Frame& frame : frames_) {
     const std::uint64_t step = frame.is_group ? 8 : 12;
-    if (++n % 5 != 0 && frame.segment != segments_.back()) continue;
+    ++n;
     for (std::uint64_t at = static_cast<std::uint64_t>(n) % 8; at < std::min<std::uint64_t>(frame.bytes, kBatchHeaderBytes); at += step) {
       flip(frame.segment, frame.position + at, 4, frame.is_group ? "group" : "batch header");
     }
@@ -259,7 +259,9 @@ TEST_F(Sweep, every_block_zeroed_overwritten_unreadable_or_put_elsewhere) {
           copy.restore(path(segment), changed);
         });
         EXPECT_TRUE(result.opened);
-        expect_honest(result, touched(segment, at, kBlockBytes));
+        // A misplaced block holds groups that are valid but for their place, and numbers above those of the
+        // groups that follow it: these are then not believed, up to the end of the segment.
+        expect_honest(result, touched(segment, at, kind == 3 ? kSegmentBytesMin : kBlockBytes));
         if (HasFailure()) return;
       }
     }
@@ -272,7 +274,6 @@ TEST_F(Sweep, every_sector_lost) {
   for (const std::uint64_t segment : segments_) {
     const sim::Image image = filesystem_.image(path(segment));
     for (std::uint64_t at = 0; at < image.size(); at += sim::kSectorBytes) {
-      if (segment != segments_.back() && at > kFramesPosition && at / sim::kSectorBytes % 4 != 0) continue;
       SCOPED_TRACE("segment " + std::to_string(segment) + ", byte " + std::to_string(at));
       const Result result = open([&](sim::SimFilesystem& copy) {
         sim::Image changed = image;
@@ -301,7 +302,7 @@ TEST_F(Sweep, every_file_shortened_deleted_or_swapped) {
     for (const std::uint64_t bytes : sizes) {
       SCOPED_TRACE("segment " + std::to_string(segment) + " cut to " + std::to_string(bytes));
       const Result result = open([&](sim::SimFilesystem& copy) { copy.truncate_on_medium(path(segment), bytes); });
-      EXPECT_TRUE(result.said || bytes >= footer_position(kSegmentBytesMin));
+      EXPECT_TRUE(result.said || touched(segment, bytes, kSegmentBytesMin).empty());
       expect_honest(result, touched(segment, bytes, kSegmentBytesMin).empty() ? touched(segment, bytes, 1) : all);
     }
     SCOPED_TRACE("segment " + std::to_string(segment) + " deleted");
@@ -348,7 +349,7 @@ TEST_F(Sweep, only_the_last_group_may_go_and_only_before_it_is_proven) {
 
 // Damage under a running log (fault:S13, S16): reads give data_loss for what is damaged, the rest is right.
 TEST_F(Sweep, damage_under_a_running_log_is_told_by_reads) {
-  Setup setup = small_log();
+  Settings setup = small_log();
   setup.durable_is_commit = true;
   build();
   Process process(filesystem_, clock_, setup);
@@ -371,7 +372,7 @@ TEST_F(Sweep, damage_under_a_running_log_is_told_by_reads) {
       EXPECT_EQ(read.error().code, Code::data_loss);
       EXPECT_TRUE(reader.hole().from <= Index(at) && Index(at) < reader.hole().to);
     }
-    if (damaged.contains(at)) EXPECT_FALSE(read);
+    EXPECT_FALSE(damaged.contains(at) && read);
   }
 }
 

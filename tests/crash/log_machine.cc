@@ -36,15 +36,15 @@ bool is_promised(const Promise& promise, const BatchRef& ref) {
 
 }  // namespace
 
-Setup small_log() {
-  Setup options;
+Settings small_log() {
+  Settings options;
   options.segment_bytes = kSegmentBytesMin;
   options.first_segment_bytes = kSegmentBytesMin;
   options.tail_cache_bytes = 32u << 10;
   return options;
 }
 
-Process::Process(sim::SimFilesystem& filesystem, sim::SimClock& clock, const Setup& options)
+Process::Process(sim::SimFilesystem& filesystem, sim::SimClock& clock, const Settings& options)
     : disk_(filesystem, clock), rng_(filesystem.operations() + 99), root_(filesystem.root()) {
   // A crash in the middle of making the file leaves anything under its name; the data directory that
   // makes it knows that it was never finished (wal/identity.h). Here: the log's directory says so.
@@ -200,7 +200,7 @@ std::string go_on(Process& process, Promise& promise, sim::SimClock& clock, sim:
 }  // namespace
 
 std::string verify_after_crash(std::unique_ptr<sim::SimFilesystem> filesystem, const Promise& promise,
-                               sim::SimClock clock, const Setup& options, sim::CrashChoice choice,
+                               sim::SimClock clock, const Settings& options, sim::CrashChoice choice,
                                sim::SimRng& rng) {
   filesystem->clear_faults();
   filesystem->crash(choice);

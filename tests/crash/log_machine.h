@@ -40,14 +40,14 @@ struct Promise {
   Index kept_at_least() const { return truncating ? std::min(durable, *truncating) : durable; }
 };
 
-struct Setup : LogOptions {
+struct Settings : LogOptions {
   bool small_hard_state = true;  // small_hard_state.h; else the real one, which takes most of the time
 };
 
 // A process that has opened the log.
 class Process {
  public:
-  Process(sim::SimFilesystem& filesystem, sim::SimClock& clock, const Setup& options);
+  Process(sim::SimFilesystem& filesystem, sim::SimClock& clock, const Settings& options);
 
   Log* log() { return log_.get(); }  // null: it did not open, error() says why
   const std::string& error() const { return error_; }
@@ -65,7 +65,7 @@ class Process {
 };
 
 // Small enough that a few dozen appends cross several segments.
-Setup small_log();
+Settings small_log();
 
 // An empty string if the log is what was promised, else what is wrong.
 std::string verify(Process& process, const Promise& promise);
@@ -75,7 +75,7 @@ std::string verify_view(const LogView& view, const Promise& promise);
 // Cuts the power of the copy `filesystem` as `choice` says, opens it, verifies; once more; and, as `rng`
 // decides, once more after a power cut within recovery, and with appends behind it.
 std::string verify_after_crash(std::unique_ptr<sim::SimFilesystem> filesystem, const Promise& promise,
-                               sim::SimClock clock, const Setup& options, sim::CrashChoice choice,
+                               sim::SimClock clock, const Settings& options, sim::CrashChoice choice,
                                sim::SimRng& rng);
 
 // Runs a random workload, and calls `at_operation` before each operation of its filesystem.
@@ -83,7 +83,7 @@ class Machine {
  public:
   // `faults`: writes and syncs fail now and then, and the process then ends.
   struct Profile {
-    Setup options = small_log();
+    Settings options = small_log();
     bool truncations = true;  // not with durable_is_commit
     bool faults = false;
     bool full_disk = true;
@@ -100,7 +100,7 @@ class Machine {
   const sim::SimFilesystem& filesystem() const { return filesystem_; }
   const Promise& promise() const { return promise_; }
   const sim::SimClock& clock() const { return clock_; }
-  const Setup& options() const { return profile_.options; }
+  const Settings& options() const { return profile_.options; }
   void stop(std::string why) {
     if (wrong_.empty()) wrong_ = std::move(why);
   }
