@@ -25,13 +25,15 @@ struct Frame {
 };
 
 // The log, and where everything in it stands.
-class Sweep : public ::testing::Test {
- protected:
-  void build(bool proven = true) {
+class DamagedLog {
+ public:
+  // `fault` strikes while it is written, and is not noticed.
+  void build(bool proven = true, std::optional<sim::Fault> fault = std::nullopt) {
     Settings setup = small_log();
     setup.durable_is_commit = true;
     process_ = std::make_unique<Process>(filesystem_, clock_, setup);
     ASSERT_NE(process_->log(), nullptr) << process_->error();
+    if (fault) filesystem_.inject(*fault);
     sim::SimRng rng(3);
     while (process_->log()->view().segments.size() < 4 || process_->log()->view().segments.back().end_position < 25'000) {
       group(rng, rng.between(1, 4));
@@ -43,6 +45,7 @@ class Sweep : public ::testing::Test {
     }
     for (const SegmentView& segment : process_->log()->view().segments) find_frames(segment);
     process_.reset();
+    filesystem_.clear_faults();
     filesystem_.crash(sim::CrashChoice::kill_process());
   }
   void idle(std::uint64_t us) {
@@ -203,6 +206,29 @@ class Sweep : public ::testing::Test {
   std::vector<Frame> frames_;
   int damages_ = 0, whole_ = 0, holed_ = 0, suspect_ = 0, refused_ = 0;
 };
+
+class Sweep : public ::testing::Test, protected DamagedLog {};
+
+// Disk writes that were acknowledged and are nowhere, or in another block (fault:S16).
+TEST_F(Sweep, every_write_lost_or_misdirected) {
+  int struck = 0;
+  for (const std::int64_t by : {0, 1}) {  // blocks; the footer's lie behind every frame
+    for (std::uint64_t skip = 0;; ++skip) {
+      SCOPED_TRACE("write " + std::to_string(skip) + " misdirected by " + std::to_string(by) + " blocks");
+      DamagedLog log;
+      sim::Fault fault{.kind = by == 0 ? sim::FaultKind::write_is_lost : sim::FaultKind::write_is_misdirected, .path = "log/", .skip = skip};
+      fault.misdirected_by = by * static_cast<std::int64_t>(kBlockBytes);
+      log.build(true, fault);
+      if (log.filesystem_.faults_struck() == 0) break;
+      ++struck;
+      const DamagedLog::Result result = log.open([](sim::SimFilesystem&) {});
+      EXPECT_TRUE(!result.opened || result.suspect || result.end == log.promise_.end()) << result.end.value;
+      if (HasFailure()) return;
+      if (skip > 60) skip += 3;
+    }
+  }
+  std::printf("%d writes lost or misdirected\n", struck);
+}
 
 TEST_F(Sweep, one_bit_in_every_field_of_every_structure) {
   build();
