@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "wal/base/check.h"
 
@@ -133,6 +134,16 @@ void Replica::wait(Result<Committed> outcome, std::uint64_t arrived_us, std::uin
   if (waiters_.back().commit <= log_->durable()) mark();  // a refusal on a durable tail: answered at the next turn
 }
 
+// Answers all that waits: what was refused before with its own reason, the rest with this one.
+void Replica::refuse_pending(const Error& error) {
+  while (!pending_.empty()) {
+    Pending& first = pending_.front();
+    wait(std::unexpected(first.refusal ? std::move(*first.refusal) : error), first.arrived_us, first.batch.size(),
+         std::move(first.answer));
+    pending_.pop_front();
+  }
+}
+
 // A sole voter needs nobody's vote but its own, on disk: a new term, and a batch of that term before any data
 // (proto:2.3). Done at the first append, so that idle logs cost nothing at the start.
 void Replica::campaign() {
@@ -148,28 +159,22 @@ void Replica::campaign() {
     mark();
   });
   if (!written) {
-    role_ = Role::idle;
-    while (!pending_.empty()) {
-      shard_.release(pending_.front().batch.size());
-      wait(std::unexpected(written.error()), pending_.front().arrived_us, 0, std::move(pending_.front().answer));
-      pending_.pop_front();
-    }
+    role_ = Role::idle;  // the next turn tries again for what comes from now on
+    refuse_pending(written.error());
   }
   mark();
 }
 
 void Replica::turn() {
   marked_ = false;
+  if (role_ == Role::idle && !pending_.empty()) campaign();
   if (role_ == Role::leading && !noop_written_) {
     auto noop = wal::make_control_batch(identity_.id, wal::BatchKind::noop, {});
     const auto appended = stamp_and_append(noop, wal::Use::control);
     noop_written_ = appended.has_value();
-    if (!appended && appended.error().code != Code::over_limit && !pending_.empty()) {
-      // No room for 128 bytes: the append that wanted them is refused, the next one tries again.
-      Pending& first = pending_.front();
-      wait(std::unexpected(Error(appended.error()).at("log \"" + name_ + "\"")), first.arrived_us, first.batch.size(),
-           std::move(first.answer));
-      pending_.pop_front();
+    // No room for 128 bytes: the appends that wanted them are refused, the next one tries again.
+    if (!appended && appended.error().code != Code::over_limit) {
+      refuse_pending(Error(appended.error()).at("log \"" + name_ + "\""));
     }
   }
   while (noop_written_ && !pending_.empty()) {
@@ -182,9 +187,14 @@ void Replica::turn() {
     pending_.pop_front();
   }
   // What is left waits for the disk (a segment is being prepared) or for our vote.
-  if (role_ == Role::leading && !pending_.empty()) shard_.stall(*this);
+  if (role_ == Role::leading && !pending_.empty() && !std::exchange(stalled_, true)) shard_.stall(*this);
   log_->flush();
   answer_committed();
+}
+
+void Replica::go_on() {
+  stalled_ = false;
+  mark();
 }
 
 void Replica::on_durable(Index) {

@@ -89,6 +89,7 @@ class Replica {
 
   // For Shard.
   void turn();
+  void go_on();  // after stall(): the disk has news
   void tick() { log_->tick(); }
 
  private:
@@ -116,6 +117,7 @@ class Replica {
                   std::uint64_t arrived_us, Answer& answer);
   Result<void> stamp_and_append(MutableBytes batch, wal::Use use);
   void wait(Result<Committed> outcome, std::uint64_t arrived_us, std::uint64_t reserved_bytes, Answer answer);
+  void refuse_pending(const Error& error);
   void campaign();
   void on_durable(Index durable);
   void answer_committed();
@@ -134,6 +136,7 @@ class Replica {
   std::vector<Listener*> listeners_;  // null: removed while on_durable() walks
   bool walking_ = false;
   bool marked_ = false;
+  bool stalled_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for completions that outlive us
 };
 

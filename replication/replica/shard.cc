@@ -38,7 +38,7 @@ void Shard::tick() {
 void Shard::turn_stalled() {
   std::vector<Replica*> stalled;
   stalled.swap(stalled_);
-  marked_.insert(marked_.end(), stalled.begin(), stalled.end());
+  for (Replica* replica : stalled) replica->go_on();
 }
 
 void Shard::add(Replica& replica) { replicas_.push_back(&replica); }

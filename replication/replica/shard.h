@@ -48,7 +48,7 @@ class Shard {
   void add(Replica& replica);
   void remove(Replica& replica);
   void mark(Replica& replica);  // has something for the next turn
-  void stall(Replica& replica);  // waits for the disk: gets a turn after its next completion
+  void stall(Replica& replica);  // waits for the disk: go_on() after its next completion; once until then
   bool reserve(std::uint64_t bytes);
   void release(std::uint64_t bytes) { inflight_bytes_ -= bytes; }
 
