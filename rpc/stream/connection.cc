@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "rpc/stream/server.h"
 #include "rpc/stream/sessions.h"
@@ -266,6 +267,7 @@ void Connection::send_records(std::uint32_t channel, Term term, const Records& r
   piece.batches = std::move(batches);
   piece.total += total;
   queue_bytes_ += total;
+  server_.note_queue(queue_bytes_);
   schedule_write();
 }
 
@@ -298,25 +300,47 @@ void Connection::write_more() {
 
 void Connection::on_written(bool ok) {
   if (!ok) return close();
-  const bool could_send = can_send();
   for (; in_write_ > 0; --in_write_) {
     queue_bytes_ -= queue_.front().total;
     queue_.pop_front();
   }
   if (failed_ && queue_.empty()) return stream_->finish();
   write_more();
-  if (!could_send && can_send()) {
-    // Sessions may end while they send.
-    std::vector<std::shared_ptr<Session>> sessions;
-    for (const auto& [channel, session] : sessions_) {
-      if (session) sessions.push_back(session);
-    }
-    for (const auto& session : sessions) {
-      if (!can_send()) break;
-      session->on_writable();
-    }
-  }
+  wake_sessions();
   read_more();
+}
+
+// --- Room for records -------------------------------------------------------------------------------------------------
+
+bool Connection::may_send() {
+  if (!can_send()) waiting_ = true;
+  return can_send();
+}
+
+Connection::Room::Room(Connection& connection) : connection_(connection) { connection_.room_bytes_ += kRecordsFrameBytes; }
+
+Connection::Room::~Room() {
+  connection_.room_bytes_ -= kRecordsFrameBytes;
+  if (!connection_.waiting_ || !connection_.can_send()) return;
+  if (const auto self = connection_.weak_from_this().lock()) {
+    self->server_.loop().post([self] { self->wake_sessions(); });
+  }
+}
+
+// In turn, so that one that always has more to send does not keep the others from it.
+void Connection::wake_sessions() {
+  if (!waiting_ || !can_send()) return;
+  waiting_ = false;
+  std::vector<std::pair<std::uint32_t, std::shared_ptr<Session>>> sessions;  // they may end while they send
+  const auto first = sessions_.upper_bound(woken_last_);
+  for (auto at = first; at != sessions_.end(); ++at) sessions.emplace_back(*at);
+  for (auto at = sessions_.begin(); at != first; ++at) sessions.emplace_back(*at);
+  for (const auto& [channel, session] : sessions) {
+    if (!may_send()) return;
+    if (!session) continue;
+    woken_last_ = channel;
+    session->on_writable();
+  }
 }
 
 }  // namespace walraft::rpc

@@ -4,7 +4,7 @@
 // channels, and sends what they give it from one bounded queue.
 //
 // What bounds its memory: one frame being read; requests, whose answers are small, up to kUnansweredMax, after which it
-// stops reading; sessions that send only while can_send().
+// stops reading; sessions that fetch what they send only while may_send(), and hold Room for it meanwhile.
 // Thread: shard.
 
 #include <chrono>
@@ -36,7 +36,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // An error ends the connection: the frame does not belong here or is malformed.
   virtual Result<void> on_frame(const FrameDecoder::Frame& frame) = 0;
-  // can_send() has become true.
+  // may_send() was false and would now be true.
   virtual void on_writable() {}
 
  protected:
@@ -63,7 +63,19 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // For sessions.
   Server& server() { return server_; }
-  bool can_send() const { return queue_bytes_ < kQueueBytesMax && !failed_ && !closed_; }
+  // Whether the queue has room for more; if not, on_writable() comes when it has.
+  bool may_send();
+  // A part of the queue's room, held while records are fetched: what many sessions fetch at once fits as well.
+  class Room {
+   public:
+    explicit Room(Connection& connection);
+    ~Room();
+    Room(const Room&) = delete;
+    Room& operator=(const Room&) = delete;
+
+   private:
+    Connection& connection_;
+  };
   void send(FrameType type, std::uint32_t channel, Term term, ByteView payload);
   // The batches are sent from where they are, without a copy.
   void send_records(std::uint32_t channel, Term term, const Records& records, std::vector<wal::BatchRef> batches);
@@ -91,6 +103,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void schedule_write();
   void write_more();
   void on_written(bool ok);
+  bool can_send() const { return queue_bytes_ + room_bytes_ < kQueueBytesMax && !failed_ && !closed_; }
+  void wake_sessions();
   bool saturated() const { return unanswered_ >= kUnansweredMax || unanswered_bytes_ >= kUnansweredBytesMax; }
 
   Server& server_;
@@ -101,6 +115,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::deque<Piece> queue_;
   std::size_t in_write_ = 0;  // pieces at the queue's front that the stream holds
   std::size_t queue_bytes_ = 0;
+  std::size_t room_bytes_ = 0;       // held by sessions
+  bool waiting_ = false;             // a session found no room
+  std::uint32_t woken_last_ = 0;     // its channel: the next one comes first
   std::size_t unanswered_ = 0;
   std::size_t unanswered_bytes_ = 0;
   bool welcomed_ = false;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <deque>
+#include <optional>
 
 #include "rpc/stream/record_source.h"
 #include "rpc/stream/server.h"
@@ -56,15 +57,20 @@ class ReaderSession final : public Session {
   }
 
   void go_on() {
-    while (!requests_.empty() && !fetching_ && connection_.can_send()) {
+    while (!requests_.empty() && !fetching_ && connection_.may_send()) {
       if (next_ >= end_) return send({}, next_, true);
       fetching_ = true;
+      room_.emplace(connection_);
       const std::size_t bytes = std::clamp<std::size_t>(bytes_left_, 1, kRecordsFrameBytes);
       returned_ = false;
       source_.fetch(next_, bytes, [this](Result<RecordSource::Batches> batches) {
         fetching_ = false;
-        if (!batches) return end_with(batches.error());
-        take(std::move(*batches));
+        if (batches) {
+          take(std::move(*batches));
+        } else {
+          end_with(batches.error());
+        }
+        room_.reset();
         if (returned_) go_on();  // from the reader thread: the loop below is long over
       });
       returned_ = true;
@@ -117,6 +123,7 @@ class ReaderSession final : public Session {
   Offset next_;
   Offset end_;
   std::size_t bytes_left_ = 0;
+  std::optional<Connection::Room> room_;  // while fetching
   bool fetching_ = false;
   bool returned_ = false;
 };

@@ -3,6 +3,7 @@
 // Where sessions get committed batches from: the log's memory if they are there, else its files by way of the reader
 // thread. One fetch at a time. Thread: shard.
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -36,7 +37,8 @@ class RecordSource {
   replication::Replica& replica_;
   ReaderPool& pool_;
   std::shared_ptr<wal::LogReader> reader_;  // used by the pool's thread while a fetch is under way
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  // Read by the pool's thread too: what nobody waits for any more is not read.
+  std::shared_ptr<std::atomic<bool>> alive_ = std::make_shared<std::atomic<bool>>(true);
 };
 
 }  // namespace walraft::rpc

@@ -7,6 +7,7 @@
 // Nothing a client does costs more than bounded memory, and nothing it sends can harm another connection.
 // Thread: shard, all of it, but what ReaderPool runs.
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -37,6 +38,7 @@ struct ServerStats {
   std::uint64_t connections_accepted = 0;
   std::uint64_t connections_refused = 0;  // above connections_max
   std::uint64_t protocol_errors = 0;      // connections ended because of what they sent
+  std::size_t queue_bytes_max = 0;        // that any connection ever had waiting to be sent
 };
 
 class Server {
@@ -61,6 +63,7 @@ class Server {
   const ServerOptions& options() const { return options_; }
   bool draining() const { return draining_; }
   void count_protocol_error() { ++stats_.protocol_errors; }
+  void note_queue(std::size_t bytes) { stats_.queue_bytes_max = std::max(stats_.queue_bytes_max, bytes); }
   void forget(Connection& connection);
 
  private:

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include "rpc/stream/record_source.h"
 #include "rpc/stream/server.h"
@@ -56,13 +57,18 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
     if (!begun_ || pushing_) return;
     pushing_ = true;
     const auto keep = weak_from_this().lock();
-    while (!fetching_ && !failed_ && credit_ > 0 && next_ < replica_.committed() && connection_.can_send()) {
+    while (!fetching_ && !failed_ && credit_ > 0 && next_ < replica_.committed() && connection_.may_send()) {
       fetching_ = true;
+      room_.emplace(connection_);
       const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(credit_, kRecordsFrameBytes));
       source_.fetch(next_, bytes, [this](Result<RecordSource::Batches> batches) {
         fetching_ = false;
-        if (!batches) return fail(batches.error());
-        take(std::move(*batches));
+        if (batches) {
+          take(std::move(*batches));
+        } else {
+          fail(batches.error());
+        }
+        room_.reset();
         push();  // does nothing if the loop that asked is still running
       });
     }
@@ -99,6 +105,7 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
   RecordSource source_;
   std::uint64_t credit_;
   Offset next_;
+  std::optional<Connection::Room> room_;  // while fetching
   bool begun_ = false;
   bool fetching_ = false;
   bool pushing_ = false;

@@ -258,6 +258,42 @@ TEST_F(SessionTest, CreditBoundsWhatIsSent) {
   EXPECT_LE(got, 150'000u + 2 * 11'000u);
 }
 
+// All of them fetch from the files at once, while nobody reads what they send: that used to be queued in full. And the
+// first used to be served to its end before the next got anything.
+TEST_F(SessionTest, ManySessionsShareTheQueueOfTheirConnection) {
+  constexpr std::uint32_t kSessions = 40;
+  constexpr std::size_t kLogBytes = 16u << 20;
+  {
+    Client client({.endpoints = {node_.endpoint()}});
+    auto log = client.open("log");
+    auto appender = log->appender();
+    const std::string text(256u << 10, 'q');
+    const ByteView record = bytes_of(text);
+    for (std::size_t bytes = 0; bytes < kLogBytes; bytes += text.size()) {
+      appender->append({&record, 1}, {}, [](Result<Appended> r) { EXPECT_TRUE(r); });
+    }
+    appender->wait();
+  }
+  Raw raw(node_.port());
+  for (std::uint32_t channel = 1; channel <= kSessions; ++channel) {
+    raw.send(rpc::make_frame(FrameType::open, channel, Term(),
+                             rpc::encode(rpc::Open{.log_name = "log", .kind = rpc::SessionKind::subscriber,
+                                                   .from = {rpc::From::Kind::earliest, 0}, .credit = 1u << 30})));
+  }
+  ::usleep(500'000);
+  std::map<std::uint32_t, std::size_t> got;
+  while (got.size() < kSessions) {
+    const auto frame = raw.receive();
+    if (frame.type == FrameType::opened) continue;
+    ASSERT_EQ(frame.type, FrameType::records) << got.size() << " sessions got something";
+    got[frame.channel] += frame.payload.size();
+  }
+  EXPECT_LT(got[1], kLogBytes) << "all get something before the first has got all";
+  std::size_t queued = 0;
+  node_.run([&](rpc::Server& server, replication::Catalogue&) { queued = server.stats().queue_bytes_max; });
+  EXPECT_LE(queued, std::size_t{6} << 20);
+}
+
 TEST_F(SessionTest, AConnectionCarriesManySessionsButNotAnyNumber) {
   Raw raw(node_.port());
   for (std::uint32_t channel = 1; channel <= 1024; ++channel) {
