@@ -235,7 +235,8 @@ void LogOnDisk::tick() {
   pool_.tick();
   if (std::exchange(seal_recovered_, false) && !segments_.empty()) {
     for (auto segment = segments_.begin(); segment + 1 != segments_.end(); ++segment) {
-      if (!(*segment)->frozen) seal(*segment);
+      // One that opens just now is no proof yet; when it is durable, it seals the one before it.
+      if (!(*segment)->frozen && (*(segment + 1))->on_disk) seal(*segment);
     }
   }
   if (truncation_ && truncation_->step == Truncation::Step::open_segment) advance_truncation();

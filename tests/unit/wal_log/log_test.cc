@@ -239,6 +239,30 @@ TEST_F(LogTest, holds_batches_of_the_largest_size) {
   EXPECT_EQ(start().read_all(Offset(0)).value(), *read);
 }
 
+// The footer of a segment says that the next one is in use: it must not be there before that is true.
+TEST_F(LogTest, a_recovered_segment_is_sealed_only_when_the_next_one_is_durable) {
+  LogProcess* p = &start();
+  std::vector<std::string> records;
+  for (int i = 0; i < 20; ++i) {
+    records.push_back(record_text(records.size(), 1'500));
+    p->append_durably({records.back()});
+  }
+  p->idle_for_us(2'000'000);
+  power_cut();
+  p = &start();
+  ASSERT_EQ(p->log().view().segments.size(), 1u);
+  ASSERT_TRUE(p->append({std::string(40'000, 'x')}));  // opens the next segment
+  p->log().flush();
+  p->disk().submit();
+  p->log().tick();
+  while (p->disk().run_one_job()) p->disk().poll();
+  ASSERT_EQ(p->disk().writes_in_flight(), 1u);
+  power_cut();
+  p = &start();
+  EXPECT_FALSE(p->log().suspect());
+  EXPECT_EQ(p->read_all(Offset(0)).value(), records);
+}
+
 TEST_F(LogTest, history_lists_the_terms) {
   LogProcess& p = start();
   for (const std::uint64_t term : {1u, 1u, 3u, 3u, 3u, 4u}) {
