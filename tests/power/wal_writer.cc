@@ -131,6 +131,7 @@ class Node {
         " suspect=" + (log_->suspect() ? "1" : "0") + " findings=" + std::to_string(log_->recovery().findings.size()) +
         " cut_bytes=" + std::to_string(log_->recovery().cut_bytes) + " first=" + text(log_->first_index()) +
         " tail=" + text(log_->tail().index));
+    ticked_us_ = system_clock().monotonic_us();
   }
 
   ~Node() {

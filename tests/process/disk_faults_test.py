@@ -278,6 +278,21 @@ def hangs(method):
     return test
 
 
+def slow_from_the_start():
+    """Regression: the first tick sealed every segment but the last, the ones too whose groups were still on their way to
+    a slow disk. Their files were then open for reading only (EBADF), or their footers ended too early."""
+    with gear.scratch() as scratch:
+        directory, ledger = scratch / "data", Ledger()
+        shim = {"LD_PRELOAD": gear.library("fault_shim"), "FAULT_SHIM_LOG": str(scratch / "log"),
+                "FAULT_SHIM": "pwritev path=*.segment times=20 delay_ms=250"}
+        with Writer(directory, ledger, *seeded("--method=thread"), "--inflight-bytes=8388608", environment=shim) as writer:
+            gear.wait_until(lambda: ledger.acknowledged > 30 or writer.process.poll() is not None, "thirty acknowledgements")
+            code = writer.end(signal.SIGTERM)
+            expect(code == 0, f"exit {code}: {writer.errors}")
+        opened, lines = check_twice(directory, *seeded())
+        ledger.verify(opened, lines)
+
+
 if __name__ == "__main__":
     gear.main(
         ("fault:S5.thread_write_answers_eio_after_writing",
@@ -308,6 +323,7 @@ if __name__ == "__main__":
         ("fault:S11.unreadable_block_direct", unreadable_block("io_uring")),
         ("fault:S11.unreadable_block_buffered", unreadable_block("buffered")),
         ("fault:S11.truncated_image", truncated_image),
+        ("fault:S24.slow_from_the_start", slow_from_the_start),
         ("fault:S24.hang_io_uring", hangs("io_uring")),
         ("fault:S24.hang_thread", hangs("thread")),
     )

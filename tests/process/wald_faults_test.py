@@ -168,6 +168,7 @@ def hung_disk_acknowledges_nothing():
             gear.wait_until(lambda: client.answers > answers, "answers after the hang")
             client.process.send_signal(signal.SIGTERM)
             client.end()
+            expect(wald.process.poll() is None, f"wald ended with {wald.process.poll()}: {wald.said[-3:]}")
             appends.verify(read_all(wald))
 
 
