@@ -223,7 +223,7 @@ void LogOnDisk::seal(const std::shared_ptr<LiveSegment>& segment) {
         }
         segment->sealed = true;
         if (*reopened) {
-          segment->file_before = segment->file;
+          segment->files_before.push_back(segment->file);
           segment->file = std::make_shared<SegmentFile>(SegmentFile{segment->file->header, std::move(*reopened)});
         }
         retire_trimmed();

@@ -33,10 +33,11 @@ void LogOnDisk::drop_prefix(Index to, Offset offset, Done done) {
 
 // Oldest first; the segment that takes appends stays.
 void LogOnDisk::retire_trimmed() {
+  const auto is_open = [](const std::weak_ptr<SegmentFile>& file) { return !file.expired(); };
   std::vector<SegmentPool::Retired> retired;
   while (segments_.size() > 1 && segments_.front()->sealed && segments_.front()->durable_end.index <= durable_trim_) {
     const LiveSegment& segment = *segments_.front();
-    const bool being_read = (segment.file.use_count() > 1 || !segment.file_before.expired()) &&
+    const bool being_read = (segment.file.use_count() > 1 || std::ranges::any_of(segment.files_before, is_open)) &&
                             !mutant(Mutant::m21_trim_races_reader);
     retired.push_back({segment.file->header.number, segment.file->header.segment_bytes, being_read});
     segments_.pop_front();
