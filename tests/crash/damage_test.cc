@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <set>
 
@@ -345,6 +346,70 @@ TEST_F(Sweep, every_file_shortened_deleted_or_swapped) {
     if (HasFailure()) return;
   }
   print("files");
+}
+
+// A hole is no end: the log goes on behind it, is sealed, crashes and is read with it, always the same.
+TEST_F(Sweep, a_log_with_a_hole_goes_on) {
+  build();
+  Settings settings = small_log();
+  settings.durable_is_commit = true;
+  int holes = 0, n = 0;
+  for (const Frame& frame : frames_) {
+    if (frame.is_group || ++n % 3 != 0) continue;
+    SCOPED_TRACE("batch " + std::to_string(frame.index.value));
+    auto copy = filesystem_.fork();
+    copy->crash(sim::CrashChoice::lose_unsynced());
+    copy->flip_bit(path(frame.segment), frame.position + (n % 2 == 0 ? 100 : 140), 2);
+    if (n % 4 == 0) copy->flip_bit(path(frame.segment), footer_position(kSegmentBytesMin) + 40, 2);
+    sim::SimClock clock = clock_;
+    Promise promise = promise_;
+    std::set<std::uint64_t> lost;
+    for (int life = 0; life < 4; ++life) {
+      Process process(*copy, clock, settings);
+      ASSERT_NE(process.log(), nullptr) << process.error();
+      Log& log = *process.log();
+      if (log.suspect()) {
+        ASSERT_EQ(life, 0);
+        break;
+      }
+      if (life == 0) ++holes;
+      LogReader reader(log.view());
+      std::set<std::uint64_t> unreadable;
+      for (std::uint64_t at = 0; at < promise.end().value; ++at) {
+        std::vector<BatchRef> batches;
+        if (!reader.read(Index(at), 1, batches)) {
+          unreadable.insert(at);
+        } else {
+          ASSERT_TRUE(std::ranges::equal(batches.at(0).bytes, promise.batches[at]->bytes));
+        }
+      }
+      if (life == 0) {
+        const auto may_be_lost = touched(frame.segment, frame.position, frame.bytes);
+        EXPECT_TRUE(std::ranges::includes(may_be_lost, unreadable));
+        EXPECT_TRUE(unreadable.contains(frame.index.value));
+        lost = unreadable;
+      }
+      ASSERT_EQ(unreadable, lost) << "life " << life;
+      for (int i = 0; i < 25; ++i) {
+        BatchBuilder builder;
+        ASSERT_TRUE(builder.add(bytes_of(std::string(static_cast<std::size_t>(1'900 + i), 'z'))));
+        const MutableBytes batch = builder.finish({.log_id = kLog.id});
+        const LogPoint tail = log.tail();
+        stamp_batch(batch, {tail.index, tail.offset, Term(1), log.durable(), clock.wall_us()}, tail.digest);
+        for (int k = 0; k < 50 && !log.append(batch); ++k) {
+          process.disk().run_for_us(100'000);
+          log.tick();
+        }
+        ASSERT_EQ(log.tail().index, tail.index + 1);
+        promise.batches.push_back(std::make_shared<Promise::Batch>(std::vector(batch.begin(), batch.end()), *decode_batch(batch)));
+        log.flush();
+        process.disk().settle();
+      }
+      copy->crash(sim::CrashChoice::keep_random(frame.index.value));
+    }
+    if (HasFailure()) return;
+  }
+  EXPECT_GT(holes, 10);
 }
 
 // The limit of one node, said in wal/FORMAT.md section 10: the last group, before an idle group or a bound

@@ -425,7 +425,7 @@ void Machine::step() {
   const std::uint64_t chance = rng_.below(100);
   if (chance < 40) {
     static constexpr std::size_t kSizes[] = {60, 400, 3'000, 9'000};
-    const std::size_t bytes_max = kSizes[rng_.below(4)];
+    const std::size_t bytes_max = rng_.one_in(40) ? 150'000 : kSizes[rng_.below(4)];
     for (std::uint64_t i = rng_.between(1, 6); i > 0 && wrong_.empty(); --i) append(bytes_max, false);
     turn();
   } else if (chance < 46) {
