@@ -34,12 +34,12 @@ class BatchWalk {
       if (!head) return damaged(head.error().message);
       if (const auto group = decode_group_header(*head); group && group->incarnation == header_.incarnation) {
         position_ += kGroupHeaderBytes;
-        after_group_ = true;
         continue;
       }
       auto batch = decode_batch_header(*head);
-      if (!batch && !after_group_) {
-        // Perhaps only a group header is damaged; then the batch behind it is the one we expect.
+      if (!batch) {
+        // Perhaps only a group header is damaged; then the batch behind it is the one we expect. It may
+        // stand behind another group header: that of a group without batches, or whose batches are void.
         head = window_.view(position_ + kGroupHeaderBytes, kBatchHeaderBytes);
         if (!head) return damaged(head.error().message);
         auto behind = decode_batch_header(*head);
@@ -47,7 +47,6 @@ class BatchWalk {
         position_ += kGroupHeaderBytes;
         batch = std::move(behind);
       }
-      if (!batch) return damaged(batch.error().message);
       if (batch->index != expected_ || batch->log_id != header_.log_id) {
         return damaged("batch " + std::to_string(batch->index.value) + " stands where " +
                        std::to_string(expected_.value) + " belongs");
@@ -67,7 +66,6 @@ class BatchWalk {
   void step() {
     position_ += frame_bytes(bytes_);
     expected_ = expected_ + 1;
-    after_group_ = false;
   }
 
   std::uint64_t position() const { return position_; }
@@ -83,7 +81,6 @@ class BatchWalk {
   std::uint64_t position_;
   const std::uint64_t end_position_;
   Index expected_;
-  bool after_group_ = false;
   std::size_t bytes_ = 0;
 };
 

@@ -263,6 +263,22 @@ TEST_F(LogTest, a_recovered_segment_is_sealed_only_when_the_next_one_is_durable)
   EXPECT_EQ(p->read_all(Offset(0)).value(), records);
 }
 
+// Behind the group that proves the last write after a second of rest, the batch was kept and could not be read.
+TEST_F(LogTest, reads_on_behind_a_damaged_group_header_that_follows_an_empty_group) {
+  LogProcess* p = &start();
+  p->append_durably({"a"});
+  p->idle_for_us(2'000'000);
+  p->append_durably({"b"});
+  const std::uint64_t end = p->log().view().segments.back().end_position;
+  const std::uint64_t frame = frame_bytes(kBatchHeaderBytes + kRecordHeaderBytes + 1);
+  power_cut();
+  filesystem_.flip_bit("log/" + segment_name(1), end - frame - kGroupHeaderBytes + 9, 0);
+  p = &start();
+  ASSERT_EQ(p->log().recovery().findings.size(), 1u);
+  EXPECT_EQ(p->log().recovery().findings[0].letter, RecoveryCase::group_header_rot);
+  EXPECT_EQ(p->read_all(Offset(0)).value(), (std::vector<std::string>{"a", "b"}));
+}
+
 TEST_F(LogTest, history_lists_the_terms) {
   LogProcess& p = start();
   for (const std::uint64_t term : {1u, 1u, 3u, 3u, 3u, 4u}) {
