@@ -152,6 +152,7 @@ void SegmentPool::start_making(std::uint64_t bytes_min) {
   wanted_bytes_min_ = std::max(wanted_bytes_min_, bytes_min);
   if (making_ || (out_of_space_ && clock_.monotonic_us() < retry_at_us_)) return;
   making_ = true;
+  out_of_space_ = false;  // not known until this try ends: it may be long ago that the disk was full
   const std::uint64_t number = next_number_++;
   const std::uint64_t least = std::exchange(wanted_bytes_min_, 0);
   const std::uint64_t bytes = std::max(next_segment_bytes_, least);

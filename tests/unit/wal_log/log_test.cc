@@ -191,6 +191,26 @@ TEST_F(LogTest, a_full_disk_refuses_before_anything_is_written_and_resumes_by_it
   EXPECT_EQ(p.read_all(Offset(0)).value(), records);
 }
 
+// Nothing was to be made after the disk had been full, so nobody had noticed that it was no more.
+TEST_F(LogTest, a_disk_that_was_full_once_is_asked_again_before_a_batch_is_refused) {
+  LogProcess& p = start();
+  p.append_durably({"a"});
+  p.idle_for_us(1'000'000);
+  filesystem_.set_capacity(filesystem_.used_bytes());
+  const std::string large(100'000, 'x');  // fits no segment that is ready
+  auto appended = p.append({large});
+  for (int i = 0; i < 10 && appended.error().code == Code::over_limit; ++i) {
+    p.disk().settle();
+    appended = p.append({large});
+  }
+  EXPECT_EQ(appended.error().code, Code::no_space);
+  filesystem_.set_capacity(1u << 30);
+  p.idle_for_us(5'000'000);
+  EXPECT_EQ(p.append({large}).error().code, Code::over_limit);
+  p.append_durably({large});
+  EXPECT_EQ(p.read_all(Offset(0)).value(), (std::vector<std::string>{"a", large}));
+}
+
 TEST_F(LogTest, reads_the_tail_from_memory) {
   LogProcess& p = start();
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(p.append({record_text(static_cast<std::uint64_t>(i))}));
