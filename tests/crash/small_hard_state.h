@@ -32,6 +32,7 @@ class SmallHardState final : public HardStateFile, private DurableWrite {
     auto found = directory.open(name, Access::direct);
     if (!found) return std::unexpected(found.error());
     if (auto synced = (*found)->sync(); !synced) return std::unexpected(synced.error());
+    (*found)->drop_cache();  // as the real one: after a failed write, memory and medium may differ
     auto state = std::unique_ptr<SmallHardState>(new SmallHardState(std::move(*found), disk));
     for (std::size_t i = 0; i < 2; ++i) {
       const MutableBytes block = state->chunk_->bytes().first(kBlockBytes);
