@@ -15,6 +15,15 @@ constexpr std::size_t kWriteBytes = 1u << 20;  // handed to the stream at once
 constexpr std::size_t kWritePieces = 256;
 constexpr std::size_t kSmallBytes = 64u << 10;  // small frames are gathered up to here
 
+// Holds a channel while its log is being made.
+class OpeningSession final : public Session {
+ public:
+  using Session::Session;
+  Result<void> on_frame(const FrameDecoder::Frame&) override {
+    return error(Code::invalid, "a request came before the answer to OPEN");
+  }
+};
+
 }  // namespace
 
 Connection::Connection(Server& server, std::unique_ptr<ByteStream> stream)
@@ -121,7 +130,6 @@ Result<void> Connection::on_frame(const FrameDecoder::Frame& frame) {
       const auto session = sessions_.find(frame.header.channel);
       // The session may have ended while the frame was on its way; its ERROR told the client.
       if (session == sessions_.end()) return {};
-      if (session->second == nullptr) return error(Code::invalid, "a request came before the answer to OPEN");
       const auto keep = session->second;
       return keep->on_frame(frame);
     }
@@ -190,13 +198,17 @@ Result<void> Connection::on_open(const FrameDecoder::Frame& frame) {
     send_error(channel, 0, {Code::not_found, "log \"" + open->log_name + "\": there is no such log", 0});
     return {};
   }
-  sessions_[channel] = nullptr;
+  const auto opening = std::make_shared<OpeningSession>(*this, channel);
+  sessions_[channel] = opening;
   server_.catalogue().create(
-      {.name = open->log_name}, [weak = weak_from_this(), open = *open, channel](Result<replication::Replica*> made) {
+      {.name = open->log_name}, [weak = weak_from_this(), opening = std::weak_ptr<Session>(opening), open = *open,
+                                 channel](Result<replication::Replica*> made) {
         const auto self = weak.lock();
         if (!self || self->closed_ || self->failed_) return;
-        if (!self->sessions_.contains(channel)) return;  // closed meanwhile
-        self->sessions_.erase(channel);
+        const auto at = self->sessions_.find(channel);
+        // Closed meanwhile; the channel may carry another session by now.
+        if (at == self->sessions_.end() || at->second != opening.lock()) return;
+        self->sessions_.erase(at);
         if (!made) return self->send_error(channel, 0, made.error());
         self->open_session(open, channel);
       });
@@ -337,7 +349,6 @@ void Connection::wake_sessions() {
   for (auto at = sessions_.begin(); at != first; ++at) sessions.emplace_back(*at);
   for (const auto& [channel, session] : sessions) {
     if (!may_send()) return;
-    if (!session) continue;
     woken_last_ = channel;
     session->on_writable();
   }

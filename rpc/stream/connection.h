@@ -111,7 +111,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::unique_ptr<ByteStream> stream_;
   FrameDecoder decoder_;
   Loop::Timer deadline_;
-  std::map<std::uint32_t, std::shared_ptr<Session>> sessions_;  // null: being opened
+  std::map<std::uint32_t, std::shared_ptr<Session>> sessions_;
   std::deque<Piece> queue_;
   std::size_t in_write_ = 0;  // pieces at the queue's front that the stream holds
   std::size_t queue_bytes_ = 0;

@@ -309,6 +309,24 @@ TEST_F(SessionTest, AConnectionCarriesManySessionsButNotAnyNumber) {
   raw.open(2000, {.log_name = "log"});
 }
 
+// The log that was asked for first used to take the channel over when it had been made.
+TEST_F(SessionTest, AChannelClosedWhileItsLogIsMadeIsFree) {
+  Raw raw(node_.port());
+  std::vector<std::byte> frames;
+  for (const auto& frame : {rpc::make_frame(FrameType::open, 1, Term(), rpc::encode(rpc::Open{.log_name = "new", .create = true})),
+                            rpc::make_frame(FrameType::close, 1, Term(), {}),
+                            rpc::make_frame(FrameType::open, 1, Term(), rpc::encode(rpc::Open{.log_name = "log"}))}) {
+    frames.insert(frames.end(), frame.begin(), frame.end());
+  }
+  raw.send(frames);
+  const auto answer = raw.receive();
+  ASSERT_EQ(answer.type, FrameType::opened);
+  EXPECT_EQ(rpc::decode_opened(answer.payload)->log_id, log_id_);
+  Client client({.endpoints = {node_.endpoint()}});
+  ASSERT_TRUE(client.open("new", {.create = true}));
+  EXPECT_EQ(raw.receive(300).type, FrameType::close) << "nothing more";
+}
+
 // Sessions that go with their answers outstanding give their place back: else the connection would stop reading.
 TEST_F(SessionTest, ClosedSessionsLeaveNoUnansweredRequests) {
   Raw raw(node_.port());
