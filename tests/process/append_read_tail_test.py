@@ -337,7 +337,7 @@ def bad_configurations():
                 ("connections_max = ", "connections_max = -1 # ", "limits.connections_max: is -1"),
                 ("level = ", "level = info # ", "")]:
             done = check("\n".join(line.replace(old, new, 1) if line.startswith(old) else line for line in lines))
-            place = f"{path}:{line_of(old)}: " if "above" not in says else str(path)
+            place = f"{path}:{line_of(old)}: "
             expect(done.returncode == 2 and place in done.stderr and says in done.stderr,
                    f"{new}: exit {done.returncode}: {done.stderr}")
         done = check(default + '\n[tls]\nca = "x"\n')
@@ -345,13 +345,27 @@ def bad_configurations():
         two = default.replace('{ id = 1, host = "127.0.0.1" },', '{ id = 1, host = "a" }, { id = 2, host = "b" },')
         done = check(two)
         expect(done.returncode == 2 and "several members: not supported by this release" in done.stderr, done.stderr)
-        for arguments in [[], ["--dev", "--config", path], ["--data-dir", folder], ["--frob"], ["--config", folder / "none"]]:
+                ("data_dir = ", 'data_dir = "" # ', "node.data_dir: must be the path of a directory"),
+                ("data_dir = ", r'data_dir = "/tmp/\u0000" # ', "node.data_dir: must be the path of a directory"),
+                ("name = ", 'name = "" # ', "cluster.name: must have 1 to 128 bytes"),
+        for arguments in [[], ["--dev", "--config", path], ["--data-dir", folder], ["--frob"], ["--config", folder / "none"],
+                          ["--config", folder], ["--check-config", folder], ["--dev", "--data-dir", ""]]:
             done = run(wald, *arguments, check=False)
             expect(done.returncode == 2 and done.stderr.startswith("wald: "), f"{arguments}: {done.returncode} {done.stderr}")
         for argument in ["--version", "--help"]:
             expect(run(wald, argument).returncode == 0, argument)
             expect(run(program("walctl"), argument).returncode == 0, argument)
 
+        # Members without a host, or with some of their addresses only.
+        member = '{ id = 1, host = "127.0.0.1" }'
+        three = 'stream = "127.0.0.1:1", control = "127.0.0.1:2", http = "127.0.0.1:3"'
+        for other, good in [("{}", False), ("{ id = 1 }", False), ('{ id = 1, host = "" }', False),
+                            ('{ id = 1, stream = "127.0.0.1:1" }', False), ('{ id = 1, stream = "x" }', False),
+                            ("{ id = 1, " + three + " }", True)]:
+            expect(member in default, "the default configuration has another member")
+            done = check(default.replace(member, other))
+            expect(done.returncode == (0 if good else 2), f"{other}: exit {done.returncode}: {done.stderr}")
+            expect(good or f"{path}:{line_of('members = ') + 1}: cluster.members" in done.stderr, f"{other}: {done.stderr}")
 
 def a_foreign_directory_is_refused():
     with scratch() as folder:

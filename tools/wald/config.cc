@@ -127,6 +127,7 @@ class Parser {
   }
 
   bool address(const toml::table& table, const std::string& key, const char* name, std::string& out) {
+    if (table.get(name) == nullptr) return true;
     if (!text(table, key, name, out)) return false;
     const auto colon = out.rfind(':');
     std::uint64_t port = 0;
@@ -146,7 +147,11 @@ class Parser {
       return false;
     }
     if (id == 0) return fail("node.id", "is missing; it must be a number from 1 to 65535, unique in the cluster");
-    if (config_.data_dir.empty()) return fail("node.data_dir", "is missing; it must be the path of a directory");
+    if (const std::string& dir = config_.data_dir; dir.empty() || dir.find('\0') != std::string::npos) {
+      const toml::node* data_dir = node->get("data_dir");
+      return data_dir == nullptr ? fail("node.data_dir", "is missing; it must be the path of a directory")
+                                 : fail(*data_dir, "node.data_dir", "must be the path of a directory");
+    }
     config_.node_id = static_cast<std::uint16_t>(id);
     return true;
   }
@@ -157,8 +162,8 @@ class Parser {
         !text(*cluster, "cluster.name", "name", config_.cluster_name)) {
       return false;
     }
-    if (config_.cluster_name.empty()) return fail("cluster.name", "is missing; it must be the cluster's name");
-    if (config_.cluster_name.size() > 128 ||
+    if (!cluster->contains("name")) return fail("cluster.name", "is missing; it must be the cluster's name");
+    if (config_.cluster_name.empty() || config_.cluster_name.size() > 128 ||
         std::ranges::any_of(config_.cluster_name, [](unsigned char c) { return c < 0x20 || c == 0x7f; })) {
       return fail(*cluster->get("name"), "cluster.name", "must have 1 to 128 bytes and no control characters");
     }
@@ -180,7 +185,8 @@ class Parser {
         return false;
       }
       if (id == 0) return fail(element, "cluster.members.id", "is missing");
-      if (host.empty() && table.get("stream") == nullptr) {
+      const bool all_ports = table.contains("stream") && table.contains("control") && table.contains("http");
+      if (host.empty() && !all_ports) {
         return fail(element, "cluster.members", "member " + std::to_string(id) + " needs a host, or stream, control and http");
       }
       member.id = static_cast<std::uint16_t>(id);
@@ -279,11 +285,12 @@ class Parser {
            choice(*logging, "logging.format", "format", {"text", "json"}, config_.log_format);
   }
 
-  bool check_whole(const toml::table&) {
-    if (config_.record_bytes_max > config_.batch_bytes_max) {
-      return fail("limits.record_bytes_max", "is above limits.batch_bytes_max: no batch could hold such a record");
-    }
-    return true;
+  bool check_whole(const toml::table& root) {
+    if (config_.record_bytes_max <= config_.batch_bytes_max) return true;
+    const toml::table& limits = *root.get("limits")->as_table();  // the defaults agree
+    const toml::node* record = limits.get("record_bytes_max");
+    return fail(record != nullptr ? *record : *limits.get("batch_bytes_max"), "limits.record_bytes_max",
+                "is above limits.batch_bytes_max: no batch could hold such a record");
   }
 
   std::string path_;
@@ -309,14 +316,19 @@ Result<Config> parse_config(std::string_view text, const std::string& path) {
 Result<Config> load_config(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return error(Code::not_found, path + ": cannot be read");
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  return parse_config(text, path);
+  try {
+    const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    return parse_config(text, path);
+  } catch (const std::ios_base::failure& failed) {  // a directory opens, but does not read
+    return error(Code::invalid, path + ": cannot be read: " + failed.code().message());
+  }
 }
 
 Result<Config> dev_config(const std::string& data_dir, int port_base) {
   if (port_base < 1 || port_base > 65'533) {
     return error(Code::invalid, "--port-base: is " + std::to_string(port_base) + "; it must be from 1 to 65533");
   }
+  if (data_dir.empty()) return error(Code::invalid, "--data-dir: is empty; it must be the path of a directory");
   const auto address = [&](int add) { return "127.0.0.1:" + std::to_string(port_base + add); };
   Config config;
   config.data_dir = data_dir;
