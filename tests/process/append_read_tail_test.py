@@ -71,6 +71,11 @@ def from_count_until():
         expect(read("--bytes", "5") == numbers[:5], "--bytes 5")
         expect(read("--from", str(2**64 - 1)) == [], "an offset beyond the end")
         expect(node.walctl("read", "log", "--from", "soon", check=False).returncode == 2, "--from soon")
+        # Numbers that do not fit are refused, not wrapped or clamped; an empty one is a script's unset variable.
+        for option in ["--count", "--until", "--from", "--bytes"]:
+            for value in ["", "-1x", "18446744073709551616"] + (["-1"] if option != "--from" else []):
+                done = node.walctl("read", "log", option, value, check=False)
+                expect(done.returncode == 2 and done.stdout == b"", f"read {option} {value!r}: {done}")
         tail = node.walctl("tail", "log", "--from", "-5", "--count", "3").stdout.split()
         expect(tail == numbers[95:98], f"tail --count: {tail}")
 
@@ -91,6 +96,10 @@ def exit_codes():
         expect(code("append", "log", "--producer", "p") == 2, "not supported: 2")
         expect(code("--token-file", "/nowhere", "read", "log") == 2, "not supported: 2")
         expect(code("frobnicate") == 2, "no such command: 2")
+        for offset in ["-1", "18446744073709551616", ""]:
+            expect(code("append", "log", "--expect-offset", offset) == 2, f"--expect-offset {offset!r}: 2")
+        for endpoint in [":0", "127.0.0.1:", f"127.0.0.1:{node.base + 65_536}", "127.0.0.1:x", "[::1]"]:
+            expect(code("--endpoints", endpoint, "read", "log") == 2, f"--endpoints {endpoint}: 2")
         expect(node.walctl("read", "log").stdout == b"x\nx\n", "what was refused left something")
         node.kill()
         expect(code("append", "log") == 9, "no server: 9")

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cctype>
+#include <charconv>
 #include <cstdio>
 #include <map>
 #include <string>
@@ -40,6 +41,22 @@ std::vector<std::string> arguments_of(int argc, char** argv) {
   return arguments;
 }
 
+// CLI11 reads numbers as strtoull does: it wraps "-1" and takes what is too large for the largest.
+std::string whole_number(const std::string& text) {
+  std::uint64_t value = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failed == std::errc() && end == text.data() + text.size()) return "";
+  return "\"" + text + "\" is no whole number from 0 to 18446744073709551615";
+}
+
+bool has_port(const std::string& endpoint) {
+  const auto colon = endpoint.rfind(':');
+  if (colon == std::string::npos) return true;  // the default
+  std::uint16_t port = 0;
+  const auto [end, failed] = std::from_chars(endpoint.data() + colon + 1, endpoint.data() + endpoint.size(), port);
+  return failed == std::errc() && end == endpoint.data() + endpoint.size() && port > 0;
+}
+
 struct CommandLine {
   std::string endpoints = "127.0.0.1:7400", output = "table", timeout = "5s", format, from, bytes;
   std::string ca, cert, key, token_file;
@@ -72,6 +89,8 @@ Result<Global> global_of(const CommandLine& line) {
   for (const char c : line.endpoints + ",") {
     if (c != ',') {
       endpoint += c;
+    } else if (!has_port(endpoint)) {
+      return error(Code::usage, "--endpoints: \"" + endpoint + "\" has no port from 1 to 65535, like 127.0.0.1:7400");
     } else if (!endpoint.empty()) {
       global.endpoints.push_back(std::exchange(endpoint, {}));
     }
@@ -115,7 +134,9 @@ int main(int argc, char** argv) {
   append_command->add_option("--batch-records", line.append.batch_records, "Records in a batch at most; a batch commits as a whole")
       ->check(CLI::Range(1u, 65'536u))
       ->capture_default_str();
-  auto* expect = append_command->add_option("--expect-offset", line.expect_offset, "Only if the first record gets this offset");
+  auto* expect =
+      append_command->add_option("--expect-offset", line.expect_offset, "Only if the first record gets this offset")
+          ->check(whole_number);
   append_command->add_flag("--create", line.append.create, "Make the log if it is missing");
   auto* epoch = append_command->add_option("--epoch", line.epoch, "Not supported by this release");
   auto* producer = append_command->add_option("--producer", line.producer, "Not supported by this release");
@@ -123,16 +144,19 @@ int main(int argc, char** argv) {
 
   CLI::App* read_command = app.add_subcommand("read", "Read records, up to the end that the log has now");
   read_command->add_option("LOG", line.read.log, "Name of the log")->required();
-  read_command->add_option("--from", line.from, "Where to start (default earliest)")->type_name("FROM");
-  read_command->add_option("--count", line.read.count, "Records at most");
-  read_command->add_option("--bytes", line.bytes, "End with the record that reaches this size");
-  read_command->add_option("--until", line.read.until, "First offset that is not wanted")->type_name("OFFSET");
+  auto* read_from =
+      read_command->add_option("--from", line.from, "Where to start (default earliest)")->type_name("FROM");
+  read_command->add_option("--count", line.read.count, "Records at most")->check(whole_number);
+  auto* bytes_option = read_command->add_option("--bytes", line.bytes, "End with the record that reaches this size");
+  read_command->add_option("--until", line.read.until, "First offset that is not wanted")
+      ->type_name("OFFSET")
+      ->check(whole_number);
   read_command->add_option("--format", line.format, "lines (default) | raw | length-prefixed | json");
 
   CLI::App* tail_command = app.add_subcommand("tail", "Follow a log, across restarts of the server, without gap or duplicate");
   tail_command->add_option("LOG", line.tail.log, "Name of the log")->required();
-  tail_command->add_option("--from", line.from, "Where to start (default latest)")->type_name("FROM");
-  tail_command->add_option("--count", line.tail.count, "End after so many records");
+  auto* tail_from = tail_command->add_option("--from", line.from, "Where to start (default latest)")->type_name("FROM");
+  tail_command->add_option("--count", line.tail.count, "End after so many records")->check(whole_number);
   tail_command->add_flag("--exit-at-end", line.tail.exit_at_end, "End when everything committed was given");
   tail_command->add_option("--format", line.format, "lines (default) | raw | length-prefixed | json");
   auto* cursor = tail_command->add_option("--cursor", line.cursor, "Not supported by this release");
@@ -171,12 +195,12 @@ int main(int argc, char** argv) {
   if (!format) return fail(format.error());
   line.append.format = line.read.format = line.tail.format = *format;
   if (expect->count() > 0) line.append.expect_offset = line.expect_offset;
-  if (!line.from.empty()) {
+  if (read_from->count() + tail_from->count() > 0) {  // an empty one is wrong: it is an unset variable of a script
     const auto from = From::parse(line.from);
     if (!from) return fail(Error(from.error()).at("--from"));
     line.read.from = line.tail.from = *from;
   }
-  if (!line.bytes.empty()) {
+  if (bytes_option->count() > 0) {
     const auto bytes = parse_bytes(line.bytes);
     if (!bytes) return fail(Error(bytes.error()).at("--bytes"));
     line.read.bytes = *bytes;
