@@ -57,6 +57,9 @@ class ReaderChannel final : public Channel, public std::enable_shared_from_this<
       case rpc::FrameType::error: {
         auto message = rpc::decode_error(frame.payload);
         if (!message) return connection_->drop(message.error());
+        // What came before the damage is good: the read that starts in the damage says so.
+        const bool damage = message->error.code == Code::corrupt || message->error.code == Code::data_loss;
+        if (damage && builder_ && !builder_->records().empty()) return finish(Answer{opened_, builder_->take()});
         return finish_with(std::move(message->error));
       }
       default: return connection_->drop({Code::invalid, "the server sent a reader a frame of another session", 0});

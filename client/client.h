@@ -203,9 +203,9 @@ class Log {
   Result<Subscription> subscribe(const SubscribeOptions& options = {});
 
   // A bounded read: ends at the committed end of the log, after `count` records, at `until`, or after about `bytes`,
-  // whichever comes first; go on from Records::next(). An offset at or past the end gives no records. Tries again on
-  // another connection until the timeout.
-  // Errors: trimmed {first kept}, data_loss {offset}, unavailable, ….
+  // whichever comes first; go on from Records::next(). An offset at or past the end gives no records. Damage ends it
+  // too: what lies before is given, and the read that starts in the damage fails. Tries again on another connection
+  // until the timeout. Errors: trimmed {first kept}, data_loss {offset}, unavailable, ….
   Result<Records> read(const From& from, const ReadOptions& options = {});
 
   // The next offset to be committed.

@@ -313,6 +313,9 @@ def verify_finds_a_flipped_bit():
         node.start()
         read = node.walctl("read", "log", check=False)
         expect(b"record 25" not in read.stdout and read.returncode == 11, f"damage was served: exit {read.returncode}")
+        expect(read.stdout == b"".join(b"record %d\n" % i for i in range(25)), f"before the damage: {read.stdout!r}")
+        behind = node.walctl("read", "log", "--from", "26").stdout
+        expect(behind == b"".join(b"record %d\n" % i for i in range(26, 50)), f"behind the damage: {behind!r}")
 
 
 def bad_configurations():
