@@ -38,8 +38,9 @@ Meaning meaning_of(int error_number) {
       return {Code::over_limit, "Raise the limit of open files of this machine (sysctl fs.file-max)."};
     case EIO:
       return {Code::failed, "The medium failed: see dmesg, and check or replace the disk."};
-    case ELOOP:
-      return {Code::failed, "Symbolic links are not followed inside a data directory."};
+    case ENOTDIR:
+    case EISDIR: return {Code::invalid, ""};
+    case ELOOP: return {Code::invalid, "Symbolic links are not followed inside a data directory."};
     default:
       return {};
   }

@@ -188,13 +188,18 @@ Result<std::unique_ptr<File>> PosixDirectory::create(std::string_view name, Acce
 Result<std::unique_ptr<File>> PosixDirectory::open(std::string_view name, Access access) {
   if (auto valid = check_name(name); !valid) return std::unexpected(std::move(valid).error());
   const std::string text(name);
+  const auto irregular = [&] {
+    return error(Code::invalid, "cannot open " + path_ + "/" + text + ": it is not a regular file");
+  };
+  // Looked at before too: to open a pipe waits for its other end. (With O_NONBLOCK the ring would refuse to wait for
+  // the disk.)
+  struct stat status{};
+  if (fstatat(descriptor_.get(), text.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISFIFO(status.st_mode))
+    return irregular();
   Descriptor file(open_at(descriptor_.get(), text.c_str(), O_CLOEXEC | O_NOFOLLOW | flags_of(access)));
   if (!file.is_open()) return open_error(errno, "open", name, access);
-  struct stat status {};
   if (fstat(file.get(), &status) != 0) return error_of(errno, "open", name);
-  if (!S_ISREG(status.st_mode)) {
-    return error(Code::failed, "cannot open " + path_ + "/" + text + ": it is not a regular file");
-  }
+  if (!S_ISREG(status.st_mode)) return irregular();
   return std::make_unique<PosixFile>(std::move(file), access == Access::direct);
 }
 

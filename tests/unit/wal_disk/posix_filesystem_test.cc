@@ -187,7 +187,7 @@ TEST_F(PosixFilesystem, SymbolicLinksAreNotFollowed) {
   ASSERT_EQ(symlink("real", (scratch_.path() + "/link").c_str()), 0);
   ASSERT_EQ(symlink("folder", (scratch_.path() + "/folder_link").c_str()), 0);
   for (const Access access : {Access::read, Access::write, Access::direct}) {
-    EXPECT_EQ(directory_.open("link", access).error().code, Code::failed);
+    EXPECT_EQ(directory_.open("link", access).error().code, Code::invalid);
   }
   EXPECT_EQ(directory_.create("link", Access::write).error().code, Code::exists);
   EXPECT_FALSE(directory_.subdirectory("folder_link", true));
@@ -200,10 +200,17 @@ TEST_F(PosixFilesystem, SymbolicLinksAreNotFollowed) {
 TEST_F(PosixFilesystem, ADirectoryIsNotAFile) {
   ASSERT_TRUE(directory_.subdirectory("folder", true));
   ASSERT_TRUE(directory_.create("file", Access::write));
-  EXPECT_EQ(directory_.open("folder", Access::read).error().code, Code::failed);
-  EXPECT_EQ(directory_.open("folder", Access::write).error().code, Code::failed);
-  EXPECT_EQ(directory_.subdirectory("file", true).error().code, Code::failed);
-  EXPECT_EQ(open_directory(scratch_.path() + "/file", false).error().code, Code::failed);
+  EXPECT_EQ(directory_.open("folder", Access::read).error().code, Code::invalid);
+  EXPECT_EQ(directory_.open("folder", Access::write).error().code, Code::invalid);
+  EXPECT_EQ(directory_.subdirectory("file", true).error().code, Code::invalid);
+  EXPECT_EQ(open_directory(scratch_.path() + "/file", false).error().code, Code::invalid);
+}
+
+TEST_F(PosixFilesystem, APipeIsRefusedAndNotWaitedFor) {
+  ASSERT_EQ(mkfifo((scratch_.path() + "/pipe").c_str(), 0600), 0);
+  for (const Access access : {Access::read, Access::direct}) {
+    EXPECT_EQ(directory_.open("pipe", access).error().code, Code::invalid);
+  }
 }
 
 TEST_F(PosixFilesystem, SubdirectoriesLiveOnTheirOwn) {
@@ -369,10 +376,10 @@ TEST_F(PosixFilesystem, OutOfDescriptorsIsOverLimit) {
 
 TEST(PosixError, MapsToTheOutcomeTable) {
   const std::pair<int, Code> expected[] = {
-      {ENOSPC, Code::no_space}, {EDQUOT, Code::no_space},    {EFBIG, Code::no_space},    {EACCES, Code::denied},
-      {EPERM, Code::denied},    {EROFS, Code::denied},       {ENOENT, Code::not_found},  {EEXIST, Code::exists},
+      {ENOSPC, Code::no_space},   {EDQUOT, Code::no_space},   {EFBIG, Code::no_space},   {EACCES, Code::denied},
+      {EPERM, Code::denied},      {EROFS, Code::denied},      {ENOENT, Code::not_found}, {EEXIST, Code::exists},
       {EMFILE, Code::over_limit}, {ENFILE, Code::over_limit}, {EIO, Code::failed},       {EINVAL, Code::failed},
-      {ELOOP, Code::failed},    {ENOTDIR, Code::failed},     {12345, Code::failed}};
+      {ELOOP, Code::invalid},     {ENOTDIR, Code::invalid},   {12345, Code::failed}};
   for (const auto& [error_number, code] : expected) {
     EXPECT_EQ(posix_error(error_number, "open", "/x").code, code) << error_number;
   }
