@@ -119,9 +119,15 @@ Result<std::unique_ptr<Replica>> Catalogue::open_replica(const CatalogueEntry& e
   return std::make_unique<Replica>(shard_, entry.name, identity, entry.record_bytes_max, std::move(*log));
 }
 
-// The catalogue is control batches only: it is read by index, from the first batch kept.
+// The catalogue is control batches only: it is read by index, from the first batch kept. Without all of it nobody can
+// tell a log that is gone from one that never was.
 Result<void> Catalogue::replay() {
   const wal::LogView view = system_->view();
+  if (system_->log().suspect()) {
+    return error(Code::data_loss,
+                 "it lost acknowledged batches on this disk, so which logs there are is not known; "
+                 "restore this node's data");
+  }
   if (!view.holes.empty()) {
     return error(Code::corrupt, "batches " + std::to_string(view.holes[0].from.value) + " to " +
                                     std::to_string(view.holes[0].to.value) + " are damaged; restore this node's data");

@@ -345,6 +345,9 @@ def bad_configurations():
                 ("segment_bytes = ", 'segment_bytes = "1TiB" # ', "storage.segment_bytes: is \"1TiB\"; it must be a size from 64KiB to 1GiB"),
                 ("sync = ", 'sync = "never" # ', "storage.sync: is \"never\"; allowed are auto, direct, buffered"),
                 ("election_timeout = ", 'election_timeout = "1s" # ', "raft.election_timeout"),
+                ("data_dir = ", 'data_dir = "" # ', "node.data_dir: must be the path of a directory"),
+                ("data_dir = ", r'data_dir = "/tmp/\u0000" # ', "node.data_dir: must be the path of a directory"),
+                ("name = ", 'name = "" # ', "cluster.name: must have 1 to 128 bytes"),
                 ("record_bytes_max = ", 'record_bytes_max = "5MiB" # ', "limits.record_bytes_max: is above limits.batch_bytes_max"),
                 ("connections_max = ", "connections_max = -1 # ", "limits.connections_max: is -1"),
                 ("level = ", "level = info # ", "")]:
@@ -352,22 +355,6 @@ def bad_configurations():
             place = f"{path}:{line_of(old)}: "
             expect(done.returncode == 2 and place in done.stderr and says in done.stderr,
                    f"{new}: exit {done.returncode}: {done.stderr}")
-        done = check(default + '\n[tls]\nca = "x"\n')
-        expect(done.returncode == 2 and "tls: not supported by this release" in done.stderr, done.stderr)
-        two = default.replace('{ id = 1, host = "127.0.0.1" },', '{ id = 1, host = "a" }, { id = 2, host = "b" },')
-        done = check(two)
-        expect(done.returncode == 2 and "several members: not supported by this release" in done.stderr, done.stderr)
-                ("data_dir = ", 'data_dir = "" # ', "node.data_dir: must be the path of a directory"),
-                ("data_dir = ", r'data_dir = "/tmp/\u0000" # ', "node.data_dir: must be the path of a directory"),
-                ("name = ", 'name = "" # ', "cluster.name: must have 1 to 128 bytes"),
-        for arguments in [[], ["--dev", "--config", path], ["--data-dir", folder], ["--frob"], ["--config", folder / "none"],
-                          ["--config", folder], ["--check-config", folder], ["--dev", "--data-dir", ""]]:
-            done = run(wald, *arguments, check=False)
-            expect(done.returncode == 2 and done.stderr.startswith("wald: "), f"{arguments}: {done.returncode} {done.stderr}")
-        for argument in ["--version", "--help"]:
-            expect(run(wald, argument).returncode == 0, argument)
-            expect(run(program("walctl"), argument).returncode == 0, argument)
-
         # Members without a host, or with some of their addresses only.
         member = '{ id = 1, host = "127.0.0.1" }'
         three = 'stream = "127.0.0.1:1", control = "127.0.0.1:2", http = "127.0.0.1:3"'
@@ -378,6 +365,19 @@ def bad_configurations():
             done = check(default.replace(member, other))
             expect(done.returncode == (0 if good else 2), f"{other}: exit {done.returncode}: {done.stderr}")
             expect(good or f"{path}:{line_of('members = ') + 1}: cluster.members" in done.stderr, f"{other}: {done.stderr}")
+        done = check(default + '\n[tls]\nca = "x"\n')
+        expect(done.returncode == 2 and "tls: not supported by this release" in done.stderr, done.stderr)
+        two = default.replace('{ id = 1, host = "127.0.0.1" },', '{ id = 1, host = "a" }, { id = 2, host = "b" },')
+        done = check(two)
+        expect(done.returncode == 2 and "several members: not supported by this release" in done.stderr, done.stderr)
+        for arguments in [[], ["--dev", "--config", path], ["--data-dir", folder], ["--frob"], ["--config", folder / "none"],
+                          ["--config", folder], ["--check-config", folder], ["--dev", "--data-dir", ""]]:
+            done = run(wald, *arguments, check=False)
+            expect(done.returncode == 2 and done.stderr.startswith("wald: "), f"{arguments}: {done.returncode} {done.stderr}")
+        for argument in ["--version", "--help"]:
+            expect(run(wald, argument).returncode == 0, argument)
+            expect(run(program("walctl"), argument).returncode == 0, argument)
+
 
 def a_foreign_directory_is_refused():
     with scratch() as folder:
@@ -387,6 +387,22 @@ def a_foreign_directory_is_refused():
         done = run(program("wald"), "--dev", "--data-dir", data, "--port-base", free_port_base(), check=False)
         expect(done.returncode == 3, f"exit {done.returncode}: {done.stderr}")
         expect((data / "precious").read_text() == "not Walraft's", "it was touched")
+        # A file in the place of the directory is refused too; no write failed (exit 5).
+        done = run(program("wald"), "--dev", "--data-dir", data / "precious", "--port-base", free_port_base(), check=False)
+        expect(done.returncode == 3, f"a file: exit {done.returncode}: {done.stderr}")
+
+
+def a_lost_catalogue_is_no_empty_node():
+    with server() as node:
+        node.walctl("append", "log", "--create", stdin=b"x\n")
+        time.sleep(1.5)  # the idle group says how far the log was durable
+        expect(node.end() == 0, "SIGTERM")
+        cluster = json.loads(node.walctl("-o", "json", "verify", "--data-dir", node.data).stdout)["cluster_uuid"]
+        for segment in (node.data / "logs" / cluster).iterdir():
+            segment.unlink()
+        done = run(program("wald"), "--dev", "--data-dir", node.data, "--port-base", free_port_base(), check=False)
+        expect(done.returncode == 3 and '"_system"' in done.stderr and "lost acknowledged" in done.stderr,
+               f"exit {done.returncode}: {done.stderr}")
 
 
 def a_config_runs():
@@ -472,5 +488,5 @@ if __name__ == "__main__":
         kill_while_appending_and_tailing, a_slow_append_goes_out_before_its_input_ends,
         a_failure_is_noticed_while_the_input_rests, bad_frames_harm_nobody_else,
         two_servers_on_one_directory, port_in_use, verify_refuses_a_directory_in_use, verify_finds_a_flipped_bit,
-        bad_configurations, a_foreign_directory_is_refused, a_config_runs, systemd_is_told,
+        bad_configurations, a_foreign_directory_is_refused, a_lost_catalogue_is_no_empty_node, a_config_runs, systemd_is_told,
         stopped_reader_costs_bounded_memory, many_clients_append_at_once)))
