@@ -140,7 +140,10 @@ Result<void> LogReader::read_from(Position from, std::size_t bytes_max, std::vec
   if (from < position_of(segment->start(), from)) {
     const LogPoint before = segment == view_.segments.data() ? LogPoint{} : (segment - 1)->end;
     hole_ = {before.index, segment->start().index, before.offset, segment->start().offset};
-    return error(Code::data_loss, "the segments before " + segment_name(segment->file->header.number) + " are lost",
+    return error(Code::data_loss,
+                 "the segments before " + segment_name(segment->file->header.number) + " are lost; offsets " +
+                     std::to_string(hole_.from_offset.value) + " to " + std::to_string(hole_.to_offset.value - 1) +
+                     " are unreadable on this disk",
                  hole_.from_offset.value);
   }
   WalkStart start = start_of(*segment, from);

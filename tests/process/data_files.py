@@ -78,8 +78,9 @@ def read_segment(path):
 
 
 def segments(directory):
-    """All in use, oldest first."""
-    found = [read_segment(path) for path in sorted((directory / "logs").glob("*/*.segment"))]
+    """All in use of the log that has most of them, oldest first."""
+    log = max((directory / "logs").iterdir(), key=lambda path: len(list(path.glob("*.segment"))))
+    found = [read_segment(path) for path in sorted(log.glob("*.segment"))]
     return sorted((segment for segment in found if segment), key=lambda segment: segment.start)
 
 
@@ -90,13 +91,18 @@ def neighbours(directory, name):
     return names[max(0, at - 1):at + 2] if name.endswith(".segment") else []
 
 
-def state_slot(directory):
-    """(position of slot 0 in twin 0, twin 1) of the newer pair, then of the older one."""
+def state_slot(directory, log):
+    """(position in twin 0, twin 1) of the log's slot in the newer pair, then in the older one."""
     content = (directory / "hard_state").read_bytes()
-    def sequence(pair):
-        return struct.unpack_from("<Q", content, STATE_REGIONS[pair, 0] + 8)[0]
-    newer = max((0, 1), key=sequence)
-    return [(STATE_REGIONS[pair, 0], STATE_REGIONS[pair, 1]) for pair in (newer, 1 - newer)]
+    name = bytes.fromhex(log.replace("-", ""))
+
+    def slot_of(pair, number):
+        return STATE_REGIONS[pair, 0] + number * STATE_SLOT_BYTES
+
+    number = next(number for number in range(STATE_REGION_BYTES // STATE_SLOT_BYTES)
+                  if any(content[slot_of(pair, number) + 16:slot_of(pair, number) + 32] == name for pair in (0, 1)))
+    newer = max((0, 1), key=lambda pair: struct.unpack_from("<Q", content, slot_of(pair, number) + 8)[0])
+    return [tuple(STATE_REGIONS[pair, twin] + number * STATE_SLOT_BYTES for twin in (0, 1)) for pair in (newer, 1 - newer)]
 
 
 def flip(path, position, bit=0):

@@ -103,7 +103,7 @@ def in_middle(segments):
 
 def end_of(segments, segment):
     later = [other.start for other in segments if other.start > segment.start]
-    return min(later, default=BATCHES)
+    return min(later, default=segments[-1].next_index)
 
 
 def header(copies, which):
@@ -223,7 +223,7 @@ def state(which):
     """Slot 0 of the hard state: one twin of the newer pair, both, or all four copies."""
     def damage(_, segments):
         path = segments[0].path.parents[2] / "hard_state"
-        newer, older = data_files.state_slot(path.parent)
+        newer, older = data_files.state_slot(path.parent, segments[0].path.parent.name)
         places = {"one twin": newer[:1], "both twins": newer, "older pair": older, "all": newer + older}[which]
         for place in places:
             flip(path, place + 48)
