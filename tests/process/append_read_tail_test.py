@@ -122,6 +122,30 @@ def interrupt_and_broken_pipe():
             expect(read.stderr.read() == b"", "a broken pipe is silent")
 
 
+def closed_standard_descriptors():
+    """A closed descriptor stays closed: its number goes to no socket, ring or file of the data."""
+    with server() as node:
+        node.walctl("append", "log", "--create", stdin=b"x\n")
+        walctl = [str(program("walctl")), "--endpoints", f"127.0.0.1:{node.base}"]
+        for redirection, command in [("<&-", "append log"), (">&-", "read log"), (">&- 2>&-", "read log")]:
+            done = subprocess.run(["sh", "-c", f'"$@" {command} {redirection}', "sh", *walctl], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+            expect(done.returncode == 1 and (b"Bad file descriptor" in done.stderr or "2>" in redirection),
+                   f"{command} {redirection}: {done}")
+        expect(node.walctl("read", "log").stdout == b"x\n", "what was refused left something")
+    with scratch() as folder:
+        base = free_port_base()
+        command = [program("wald"), "--dev", "--data-dir", folder / "data", "--port-base", base]
+        with running(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]) as process:
+            def answers():
+                return subprocess.run([program("walctl"), "--endpoints", f"127.0.0.1:{base}", "append", "log", "--create"],
+                                      input=b"x\n", stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
+            wait_until(answers, "wald answers")
+            names = {n: os.readlink(f"/proc/{process.pid}/fd/{n}") for n in range(3)}
+            expect(set(names.values()) == {"/dev/null"}, f"descriptors: {names}")
+            expect(stop(process, signal.SIGTERM) == 0, "SIGTERM ends with 0")
+
+
 def limits_of_records():
     with server() as node:
         largest = os.urandom((1 << 20) - 1) + b"e"
@@ -484,7 +508,8 @@ def many_clients_append_at_once():
 
 if __name__ == "__main__":
     gear.main(*((PREFIX + test.__name__, test) for test in (
-        formats_come_back_byte_for_byte, from_count_until, exit_codes, interrupt_and_broken_pipe, limits_of_records,
+        formats_come_back_byte_for_byte, from_count_until, exit_codes, interrupt_and_broken_pipe,
+        closed_standard_descriptors, limits_of_records,
         kill_while_appending_and_tailing, a_slow_append_goes_out_before_its_input_ends,
         a_failure_is_noticed_while_the_input_rests, bad_frames_harm_nobody_else,
         two_servers_on_one_directory, port_in_use, verify_refuses_a_directory_in_use, verify_finds_a_flipped_bit,

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "tools/walctl/commands.h"
+#include "wal/base/standard_descriptors.h"
 
 namespace {
 
@@ -109,6 +110,7 @@ Result<Global> global_of(const CommandLine& line) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  hold_standard_descriptors();
   ::signal(SIGINT, [](int) { ::_exit(130); });
   CommandLine line;
   CLI::App app("walctl, the tool for Walraft: append to logs, read and tail them, look after the disk.", "walctl");

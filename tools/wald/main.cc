@@ -7,6 +7,7 @@
 #include "tools/wald/appliance.h"
 #include "tools/wald/config.h"
 #include "tools/wald/log.h"
+#include "wal/base/standard_descriptors.h"
 #include "wal/identity.h"
 
 #ifndef WALRAFT_COMMIT
@@ -32,6 +33,7 @@ int refuse(const std::string& message) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  hold_standard_descriptors();
   CLI::App app("wald, the Walraft server: a durable log that storage engines append to.", "wald");
   std::string config_file, check_file, token_file, data_dir = "./walraft-dev";
   bool dev = false, print_default = false, version = false;
