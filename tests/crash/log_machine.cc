@@ -300,6 +300,7 @@ void Machine::append(std::size_t bytes_max, bool control) {
 
 void Machine::turn() {
   process_->log()->flush();
+  if (rng_.one_in(4)) process_->log()->tick();
   process_->hard_state().flush();
   process_->disk().submit();
   for (std::uint64_t i = rng_.below(4); i > 0; --i) {

@@ -228,20 +228,53 @@ TEST_F(LogRegression, records_that_look_like_a_newer_release_do_not_stop_the_log
   store_le(fake.data(), kBatchMagic);
   store_le(fake.data() + 4, std::uint8_t{2});
   store_le(fake.data() + 124, crc32c(ByteView(fake).first(124)));
-  std::string record(4, ' ');  // frames begin at multiples of 8, records 4 behind
-  while (record.size() < 12'000) record.append(text_of(fake));
   LogProcess* p = &start();
-  for (int i = 0; i < 40; ++i) p->append_durably({record});
+  const auto end = [&] {
+    const LogView view = p->log().view();
+    return view.segments.empty() ? kFramesPosition : view.segments.back().end_position;
+  };
+  // Whatever the segment, the fakes stand 64 bytes behind each multiple of 128 of the file.
+  for (int i = 0; i < 40; ++i) {
+    const std::uint64_t frame = (end() + 13'000 > footer_position(kSegmentBytesMin) ? kFramesPosition : end()) + kGroupHeaderBytes;
+    std::string record((64 + 2 * 128 - (frame + kBatchHeaderBytes + kRecordHeaderBytes) % 128) % 128, ' ');
+    while (record.size() < 12'000) record.append(text_of(fake));
+    p->append_durably({record});
+  }
   p->idle_for_us(1'000'000);
   p->log().drop_prefix(Index(39), Offset(39), [] {});
   p->idle_for_us(1'000'000);
+  p->append_durably({std::string(50'000, 'x')});  // into a recycled file from here on
   for (int i = 0; i < 16; ++i) {
-    p->append_durably({std::string(10'000 + static_cast<std::size_t>(i) * 8, 'x')});
+    // Each ends with a block: what follows is the earlier use of the file.
+    const std::uint64_t used = end() % kBlockBytes + kGroupHeaderBytes + kBatchHeaderBytes + kRecordHeaderBytes;
+    p->append_durably({std::string(static_cast<std::size_t>(2 * kBlockBytes - used), 'x')});
     power_cut();
     p = &start();
     ASSERT_TRUE(p->is_open());
     EXPECT_FALSE(p->log().suspect());
   }
+}
+
+// Looking for a group header, a whole block was passed over because the one behind it was unreadable.
+TEST_F(LogRegression, an_unreadable_block_hides_no_group_header_before_it) {
+  LogProcess& p = start();
+  append(p, 60, 100);
+  p.idle_for_us(2'000'000);
+  LogReader reader(p.log().view());
+  const auto place = [&](std::uint64_t index) { return reader.find(Index(index)).value().position; };
+  std::uint64_t damaged = 0;  // two more batches lie in its block, and no more than that
+  for (std::uint64_t i = 5; i < 40 && damaged == 0; ++i) {
+    if (place(i + 3) / kBlockBytes == place(i) / kBlockBytes && place(i + 6) / kBlockBytes > place(i) / kBlockBytes) damaged = i;
+  }
+  ASSERT_GT(damaged, 0u);
+  const std::uint64_t next_block = align_down(place(damaged), kBlockBytes) + kBlockBytes;
+  filesystem_.flip_bit(path(1), place(damaged) + 60, 1);
+  filesystem_.make_unreadable(path(1), next_block, kBlockBytes);
+  LogProcess& again = start();
+  EXPECT_FALSE(again.log().suspect());
+  ASSERT_EQ(again.log().recovery().holes.size(), 2u);
+  EXPECT_EQ(again.log().recovery().holes[0].from, Index(damaged));
+  EXPECT_EQ(again.log().recovery().holes[0].to, Index(damaged + 1));
 }
 
 // The disk went on to write freed memory, and called a log that was gone.
