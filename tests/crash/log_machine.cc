@@ -127,7 +127,7 @@ std::string verify(Process& process, const Promise& promise) {
   }
   if (log.first_index() < promise.first || log.first_index() > promise.first_asked ||
       log.first_offset() < promise.first_offset || log.first_offset() > promise.first_offset_asked) {
-    return "the trim point is wrong" + where;
+    return "the trim point is " + text(log.first_index()) + "/" + std::to_string(log.first_offset().value) + ", not " + text(promise.first) + ".." + text(promise.first_asked) + "/" + std::to_string(promise.first_offset.value) + ".." + std::to_string(promise.first_offset_asked.value) + where;
   }
   for (const TermRun& run : log.history()) {
     if (run.first_index >= tail.index || promise.batches[run.first_index.value]->header.term != run.term) {
@@ -206,8 +206,8 @@ std::string verify_after_crash(std::unique_ptr<sim::SimFilesystem> filesystem, c
   filesystem->crash(choice);
   // A power cut in the middle of what recovery does itself.
   std::unique_ptr<sim::SimFilesystem> twice;
+  const std::uint64_t at = filesystem->operations() + rng.between(1, 12);
   if (rng.one_in(3)) {
-    const std::uint64_t at = filesystem->operations() + rng.between(1, 12);
     filesystem->set_observer([&](const sim::Operation& operation) {
       if (operation.number == at) twice = filesystem->fork();
     });
