@@ -91,7 +91,10 @@ def full_disk():
             expect(tail >= acknowledged > 0, f"{acknowledged} were acknowledged, {tail} can be read")
             again = wald.walctl("append", LOG, "--batch-records", "1000", input=lines_of(1000, width=300), check=False)
             expect(again.returncode == NO_SPACE, f"a second try: exit {again.returncode}: {again.stderr}")
-            expect(len(read_all(wald)) == tail, "a refused append is in the log")
+            # What the pipe gave first may still have fitted as a batch of its own; walctl then says so.
+            kept = int(again.stdout.split()[-1]) + 1 if again.stdout.strip() else tail
+            now = len(read_all(wald))
+            expect(now == kept, f"{kept} records were acknowledged in all, {now} can be read: a refused one is in the log")
             expect(wald.process.poll() is None, f"wald ended on a full disk: {wald.said[-3:]}")
             filler.unlink()
             answer = gear.wait_until(lambda: append(wald, "there is room\n", check=False).returncode == 0,
@@ -99,8 +102,8 @@ def full_disk():
             expect(answer and read_all(wald)[-1] == "there is room", "the append after is not in the log")
             expect(wald.end(signal.SIGTERM) == OK, wald.said[-3:])
         with Wald(disk.mount_point / "data") as wald:
-            expect(len(read_all(wald.expect_ready())) == tail + 1, "a restart found another log")
-        return f"{tail} records on 24 MiB"
+            expect(len(read_all(wald.expect_ready())) == kept + 1, "a restart found another log")
+        return f"{kept} records on 24 MiB"
 
 
 def read_only(filesystem):
