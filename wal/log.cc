@@ -11,7 +11,6 @@ namespace walraft::wal {
 namespace {
 
 constexpr std::uint64_t kControlReserveBytes = 16u << 10;
-constexpr std::uint64_t kIdleUs = 1'000'000;
 constexpr std::uint64_t kBoundEveryUs = 1'000'000;
 
 std::uint64_t next_segment_bytes(const LogOptions& options, const RecoveredLog& recovered) {
@@ -42,12 +41,12 @@ LogOnDisk::LogOnDisk(std::shared_ptr<Directory> directory, const LogIdentity& id
       clock_(clock),
       rng_(rng),
       report_(std::move(recovered.report)),
-      cache_(static_cast<std::size_t>(options.tail_cache_bytes)),
+      cache_(static_cast<std::size_t>(options.tail_cache_bytes), options.tail_memory),
       writer_(disk, cache_, [this](const std::shared_ptr<LiveSegment>& segment) { group_durable(segment); }),
       pool_(std::move(directory), disk, clock,
             {access, options.segment_bytes, next_segment_bytes(options, recovered), recovered.number_next}) {
   const HardState bounds = hard_state.find(identity.log).value_or(HardState{});
-  suspect_ = report_.suspect || bounds.suspect || slot_is_lost(hard_state, identity.log);
+  suspect_ = report_.suspect || bounds.suspect || (!options.is_new && slot_is_lost(hard_state, identity.log));
   first_index_ = durable_trim_ = bounds.trim_index;
   first_offset_ = bounds.trim_offset;
   bound_written_ = bounds.durable_bound;
@@ -241,16 +240,22 @@ void LogOnDisk::tick() {
   }
   if (truncation_ && truncation_->step == Truncation::Step::open_segment) advance_truncation();
   const std::uint64_t now = clock_.monotonic_us();
-  if (!last_group_proven_ && !truncation_ && writer_.idle() && !segments_.empty() && now >= last_durable_us_ + kIdleUs &&
+  if (!last_group_proven_ && !truncation_ && writer_.idle() && !segments_.empty() && rested(now) &&
       segments_.back()->room() >= kGroupHeaderBytes) {
     last_group_proven_ = true;
     writer_.append_empty(segments_.back());
     flush();
   }
-  if (!truncation_ && durable_.index > bound_written_ && now >= bound_written_us_ + kBoundEveryUs) {
+  if (writer_.idle() && rested(now)) cache_.rest(durable_.index);
+  if (!truncation_ && durable_.index > bound_written_ && (bound_written_us_ == 0 || now >= bound_written_us_ + kBoundEveryUs)) {
     write_bound(durable_.index, [] {});
     hard_state_.flush();
   }
+}
+
+void LogOnDisk::prove_tail() {
+  last_durable_us_ = bound_written_us_ = 0;
+  tick();
 }
 
 void LogOnDisk::write_bound(Index bound, Done done) {
@@ -299,6 +304,7 @@ Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<Directory> directory, con
   const Access access = options.direct ? Access::direct : Access::write;
   RecoveryInput input{identity.cluster, identity.log, identity.id,
                       hard_state.find(identity.log).value_or(HardState{}), options.durable_is_commit, access, false};
+  input.has_slot = hard_state.find(identity.log).has_value();
   auto recovered = recover_log(*directory, input);
   if (!recovered) return std::unexpected(std::move(recovered.error()));
   const std::vector<std::uint64_t> unused = std::exchange(recovered->unused, {});

@@ -25,6 +25,7 @@
 #include "wal/hard_state.h"
 #include "wal/log_view.h"
 #include "wal/recovery.h"
+#include "wal/tail_cache.h"
 
 namespace walraft::wal {
 
@@ -38,9 +39,12 @@ struct LogOptions {
   std::uint64_t segment_bytes = 64u << 20;       // of a grown log: 64 KiB..1 GiB, a power of two
   std::uint64_t first_segment_bytes = 1u << 20;  // segments grow fourfold from here to segment_bytes
   std::uint64_t tail_cache_bytes = 8u << 20;     // recent batches kept for streams and tailing readers
+  std::shared_ptr<TailMemory> tail_memory = {};  // that all logs of the shard share; null: none but its own
   bool direct = true;                            // O_DIRECT; false where the directory has none
   // A log with a single voter: what was durable was committed (recovery needs to know).
   bool durable_is_commit = false;
+  // The caller has just made up this log's uuid: nothing of it can have been lost.
+  bool is_new = false;
 };
 
 // The control reserve is never used up by data, so that a trim, a step-down and a membership change
@@ -97,6 +101,10 @@ class Log {
   // Housekeeping: the empty GROUP that seals the last write after 1 s idle, the durable bound in the
   // hard state, segments ahead of need. Call it every 100 ms or so.
   virtual void tick() = 0;
+
+  // The same at once, without waiting for the second of rest: for a process that ends in order. What
+  // it starts is on the disk when Disk has nothing in flight and the hard state is idle.
+  virtual void prove_tail() = 0;
 
   // Batches from the one that holds `from` on, as long as they are in memory: at most `bytes_max`
   // bytes but at least one batch, none at or past `limit` (an index: commit or durable). Appends to

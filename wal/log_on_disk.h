@@ -18,6 +18,8 @@
 
 namespace walraft::wal {
 
+inline constexpr std::uint64_t kIdleUs = 1'000'000;  // without a write: the log rests
+
 class LogOnDisk final : public Log {
  public:
   LogOnDisk(std::shared_ptr<Directory> directory, const LogIdentity& identity, const LogOptions& options,
@@ -38,6 +40,7 @@ class LogOnDisk final : public Log {
   void flush() override { writer_.flush(durable_.index); }
   void on_durable(DurableHandler handler) override { handler_ = std::move(handler); }
   void tick() override;
+  void prove_tail() override;
   bool read_tail(Offset from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const override;
   bool read_tail(Index from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const override;
   LogView view() const override;
@@ -53,6 +56,8 @@ class LogOnDisk final : public Log {
   void seal(const std::shared_ptr<LiveSegment>& segment);
   void write_bound(Index bound, Done done);
   void retire_trimmed();
+  // No group became durable for a second, or none need be waited for.
+  bool rested(std::uint64_t now_us) const { return last_durable_us_ == 0 || now_us >= last_durable_us_ + kIdleUs; }
 
   // truncate_suffix(), step by step (log_cut.cc).
   struct Truncation {

@@ -219,7 +219,7 @@ class Recovery {
   }
 
   void settle_nothing() {
-    if (durable_ > Index()) {
+    if (durable_ > Index() || (input_.has_slot && prepared_.empty() && headless_.empty())) {
       suspect(RecoveryCase::all_lost, 0, 0, Index(), durable_, "no segment is left");
     } else {
       end_.digest = first_digest(input_.log);

@@ -95,7 +95,7 @@ inline constexpr std::array kRecoveryTable = {
                  "as H"},
     RecoveryRule{RecoveryCase::first_segment_missing, Verdict::hole, "the first segment starts above the trim point",
                  "as H: HOLE from the trim point"},
-    RecoveryRule{RecoveryCase::all_lost, Verdict::suspect, "no segment in use, D > 0", "SUSPECT, empty"},
+    RecoveryRule{RecoveryCase::all_lost, Verdict::suspect, "no segment in use, D > 0; or no file at all, and the hard state knows the log", "SUSPECT, empty"},
     RecoveryRule{RecoveryCase::footer_damaged, Verdict::rebuild,
                  "a segment that is not the last has no good footer", "it is read in full, its footer written again"},
     RecoveryRule{RecoveryCase::prepared_segment, Verdict::keep,
@@ -154,6 +154,7 @@ struct RecoveryInput {
   bool durable_is_commit = false;
   Access access = Access::direct;
   bool read_only = false;  // walctl verify: syncs nothing
+  bool has_slot = false;   // the hard state knows the log: once there was at least a prepared segment
 };
 
 // Reads the files of `directory`; writes none. What it keeps is synced and read from the medium, so

@@ -1,6 +1,7 @@
 #include "wal/segment_pool.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "wal/base/check.h"
@@ -79,13 +80,16 @@ Result<void> SegmentPool::adopt(const std::vector<std::uint64_t>& unused, std::u
       if (!file) return std::unexpected(std::move(file.error()));
       auto size = (*file)->size();
       if (!size) return std::unexpected(std::move(size.error()));
-      // A crash may have come before its blocks were durable, so they are asked for again.
-      if (*size == next_segment_bytes_ && (*file)->allocate(*size)) {
+      // A crash may have come before its blocks were durable, so they are asked for again. A log
+      // without a segment keeps any that it has: a directory without files means that they are lost.
+      const bool only_one = last_used == 0 && ready_.empty() && std::has_single_bit(*size) &&
+                            *size >= kSegmentBytesMin && *size <= kSegmentBytesMax;
+      if ((*size == next_segment_bytes_ || only_one) && (*file)->allocate(*size)) {
         auto ready = write_zeros(**file, 0, kFramesPosition);
         if (ready) ready = (*file)->sync();
         if (!ready) return ready;
         ready_.push_back({.number = number, .segment_bytes = *size, .file = std::move(*file), .written_bytes = *size});
-        next_segment_bytes_ = std::min(segment_bytes_, next_segment_bytes_ * 4);
+        next_segment_bytes_ = std::min(segment_bytes_, *size * 4);
         continue;
       }
     }

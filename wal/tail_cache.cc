@@ -8,7 +8,7 @@ namespace walraft::wal {
 
 void TailCache::begin_group(std::size_t chunk_bytes) {
   groups_.push_back({chunk_bytes, 0});
-  bytes_ += chunk_bytes;
+  count(chunk_bytes, 0);
 }
 
 void TailCache::add(const BatchHeader& header, const std::shared_ptr<Chunk>& owner, const std::byte* at_byte) {
@@ -28,23 +28,40 @@ void TailCache::add(const BatchHeader& header, const std::shared_ptr<Chunk>& own
 
 void TailCache::move_group(const std::shared_ptr<Chunk>& to) {
   Group& group = groups_.back();
-  bytes_ += to->size() - group.chunk_bytes;
+  count(to->size(), group.chunk_bytes);
   group.chunk_bytes = to->size();
   for (std::size_t i = size_ - group.batches; i < size_; ++i) at(i).owner = to;
 }
 
 void TailCache::evict(Index durable) {
-  while (bytes_ > bytes_max_ && groups_.size() > 1) {
-    const std::size_t batches = groups_.front().batches;
-    if (batches > 0 && at(batches - 1).index >= durable) return;
-    pop_group();
+  while (bytes_ > bytes_max_ || memory_->bytes > memory_->bytes_max) {
+    if (!pop_durable_group(durable)) return;
   }
+}
+
+void TailCache::rest(Index durable) {
+  while (memory_->bytes > memory_->bytes_max / 2) {
+    if (!pop_durable_group(durable)) return;
+  }
+}
+
+bool TailCache::pop_durable_group(Index durable) {
+  if (groups_.size() <= 1) return false;
+  const std::size_t batches = groups_.front().batches;
+  if (batches > 0 && at(batches - 1).index >= durable) return false;
+  pop_group();
+  return true;
+}
+
+void TailCache::count(std::size_t more, std::size_t less) {
+  bytes_ += more - less;
+  memory_->bytes += more - less;
 }
 
 void TailCache::cut(Index to) {
   while (size_ > 0 && at(size_ - 1).index >= to) {
     while (groups_.back().batches == 0) {
-      bytes_ -= groups_.back().chunk_bytes;
+      count(0, groups_.back().chunk_bytes);
       groups_.pop_back();
     }
     at(size_ - 1).owner.reset();
@@ -109,7 +126,7 @@ void TailCache::grow() {
 void TailCache::pop_group() {
   const Group group = groups_.front();
   groups_.pop_front();
-  bytes_ -= group.chunk_bytes;
+  count(0, group.chunk_bytes);
   for (std::size_t i = 0; i < group.batches; ++i) at(i).owner.reset();
   head_ = (head_ + group.batches) & (ring_.size() - 1);
   size_ -= group.batches;

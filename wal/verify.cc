@@ -65,7 +65,7 @@ LogVerification verify_named_log(Directory& logs, const Verification& node, cons
   const HardState bounds = slot ? slot->state : HardState{};
   LogVerification result;
   if (auto directory = logs.subdirectory(to_string(log), false); directory) {
-    result = verify_log(**directory, node.identity.cluster, log, bounds, options);
+    result = verify_log(**directory, node.identity.cluster, log, slot ? &slot->state : nullptr, options);
   } else {
     result.log = log;
     result.bounds = bounds;

@@ -82,7 +82,7 @@ struct VerifyOptions {
 };
 
 // One log, whose directory this is.
-LogVerification verify_log(Directory& directory, const Uuid& cluster, const Uuid& log, const HardState& bounds,
+LogVerification verify_log(Directory& directory, const Uuid& cluster, const Uuid& log, const HardState* slot,
                            const VerifyOptions& options);
 
 // A data directory. Errors, where there is nothing to look at: not_found (no data directory here, or

@@ -52,10 +52,12 @@ class LogVerifier {
  public:
   LogVerifier(Directory& directory, const VerifyOptions& options) : directory_(directory), options_(options) {}
 
-  LogVerification run(const Uuid& cluster, const Uuid& log, const HardState& bounds) {
+  LogVerification run(const Uuid& cluster, const Uuid& log, const HardState* slot) {
+    const HardState bounds = slot ? *slot : HardState{};
     result_.log = log;
     result_.bounds = bounds;
-    auto recovered = recover_log(directory_, {cluster, log, LogId(), bounds, options_.durable_is_commit, Access::read, true});
+    const RecoveryInput input{cluster, log, LogId(), bounds, options_.durable_is_commit, Access::read, true, slot != nullptr};
+    auto recovered = recover_log(directory_, input);
     if (!recovered) {
       result_.error = std::move(recovered.error());
       return std::move(result_);
@@ -362,9 +364,9 @@ class LogVerifier {
 
 }  // namespace
 
-LogVerification verify_log(Directory& directory, const Uuid& cluster, const Uuid& log, const HardState& bounds,
+LogVerification verify_log(Directory& directory, const Uuid& cluster, const Uuid& log, const HardState* slot,
                            const VerifyOptions& options) {
-  return LogVerifier(directory, options).run(cluster, log, bounds);
+  return LogVerifier(directory, options).run(cluster, log, slot);
 }
 
 }  // namespace walraft::wal

@@ -96,6 +96,12 @@ bool Replica::try_append(MutableBytes batch, const wal::BatchHeader& header, std
     campaign();
     return false;
   }
+  if (!shard_.reserve_held()) {
+    wait(error(Code::no_space, "log \"" + name_ + "\": the disk is full and its reserve is in use; nothing was written. Trim "
+                               "logs or free space: appends then go on by themselves"),
+         arrived_us, batch.size(), std::move(answer));
+    return true;
+  }
   const Offset next = log_->tail().offset;
   if (expect_offset && *expect_offset != next) {
     wait(error(Code::condition_failed,
@@ -173,6 +179,7 @@ void Replica::turn() {
     const auto appended = stamp_and_append(noop, wal::Use::control);
     noop_written_ = appended.has_value();
     // No room for 128 bytes: the appends that wanted them are refused, the next one tries again.
+    if (!appended && appended.error().code == Code::no_space) shard_.need_reserve();
     if (!appended && appended.error().code != Code::over_limit) {
       refuse_pending(Error(appended.error()).at("log \"" + name_ + "\""));
     }

@@ -91,6 +91,7 @@ class Replica {
   void turn();
   void go_on();  // after stall(): the disk has news
   void tick() { log_->tick(); }
+  void prove_tail() { log_->prove_tail(); }
 
  private:
   // An append that could not be written when it came: the term is not ours yet, or the next segment is being prepared.

@@ -35,10 +35,21 @@ void Shard::tick() {
   turn();
 }
 
+void Shard::prove_tails() {
+  for (Replica* replica : replicas_) replica->prove_tail();
+  turn();
+}
+
 void Shard::turn_stalled() {
   std::vector<Replica*> stalled;
   stalled.swap(stalled_);
   for (Replica* replica : stalled) replica->go_on();
+}
+
+void Shard::need_reserve() {
+  if (!reserve_held_ || !reserve_needed_) return;
+  reserve_held_ = false;
+  reserve_needed_();
 }
 
 void Shard::add(Replica& replica) { replicas_.push_back(&replica); }

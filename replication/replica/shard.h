@@ -43,6 +43,18 @@ class Shard {
   void disk_turn();
   // Housekeeping of all logs; every 100 ms or so.
   void tick();
+  // For an end in order, when nothing is busy: writes down how far each log was durable, so that the next start would
+  // miss even its last segment. at_rest() when that is done.
+  void prove_tails();
+  bool at_rest() const { return hard_state_.idle() && disk_.oldest_write_age_us() == 0; }
+
+  // The reserve of the disk (wal/ballast.h). A control batch found no room: `handler` is to let the reserve go, and to
+  // call reserve_held(true) when it has been taken again. In between only control batches are written, so that data
+  // cannot use it up.
+  void on_reserve_needed(std::function<void()> handler) { reserve_needed_ = std::move(handler); }
+  void reserve_held(bool held) { reserve_held_ = held; }
+  bool reserve_held() const { return reserve_held_; }
+  void need_reserve();
 
   // For replicas.
   void add(Replica& replica);
@@ -69,6 +81,8 @@ class Shard {
   std::vector<Replica*> stalled_;
   std::vector<Replica*> turning_;  // scratch of turn()
   bool woken_ = false;
+  bool reserve_held_ = true;
+  std::function<void()> reserve_needed_;
   std::uint64_t inflight_bytes_ = 0;
 };
 

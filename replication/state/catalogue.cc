@@ -102,7 +102,7 @@ Result<std::unique_ptr<Catalogue>> Catalogue::open(Shard& shard, std::unique_ptr
   return catalogue;
 }
 
-Result<std::unique_ptr<Replica>> Catalogue::open_replica(const CatalogueEntry& entry) {
+Result<std::unique_ptr<Replica>> Catalogue::open_replica(const CatalogueEntry& entry, bool is_new) {
   const auto place = "log \"" + entry.name + "\"";
   auto directory = logs_->subdirectory(to_string(entry.uuid), true);
   if (!directory) return std::unexpected(std::move(directory.error()).at(place));
@@ -111,6 +111,7 @@ Result<std::unique_ptr<Replica>> Catalogue::open_replica(const CatalogueEntry& e
   if (entry.segment_bytes != 0) options.segment_bytes = entry.segment_bytes;
   options.first_segment_bytes = std::min(options.first_segment_bytes, options.segment_bytes);
   options.durable_is_commit = true;  // one voter
+  options.is_new = is_new;
   const wal::LogIdentity identity{.cluster = cluster_, .log = entry.uuid, .id = entry.id};
   auto log = wal::Log::open(std::move(*directory), identity, options, shard_.hard_state(), shard_.disk(),
                             shard_.clock(), shard_.rng());
@@ -207,7 +208,7 @@ void Catalogue::on_created(const std::string& name, const Result<Committed>& res
     return;
   }
   known.committed = true;
-  auto replica = open_replica(known.entry);
+  auto replica = open_replica(known.entry, true);
   if (!replica) {
     for (const Made& made : waiting) made(std::unexpected(replica.error()));
     return;

@@ -76,7 +76,7 @@ class Catalogue {
   };
 
   Catalogue(Shard& shard, std::unique_ptr<wal::Directory> logs, const Uuid& cluster, const wal::LogOptions& options);
-  Result<std::unique_ptr<Replica>> open_replica(const CatalogueEntry& entry);
+  Result<std::unique_ptr<Replica>> open_replica(const CatalogueEntry& entry, bool is_new = false);
   Result<void> replay();
   Result<void> apply(const wal::BatchHeader& header, ByteView batch);
   void on_created(const std::string& name, const Result<Committed>& result);

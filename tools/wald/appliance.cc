@@ -28,6 +28,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kTick = 100ms;
+constexpr int kReserveTicks = 10;  // a second
 constexpr auto kDrainStep = 10ms;
 constexpr auto kDrainDeadline = 5s;
 
@@ -108,7 +109,12 @@ class Appliance {
                                      .inflight_bytes_max = config_.inflight_bytes_max};
     shard_ = std::make_unique<replication::Shard>(identity.node, limits, *disk_, data_->hard_state(), system_clock(),
                                                   system_rng(), [this] { loop_.post([this] { shard_->turn(); }); });
+    shard_->on_reserve_needed([this] {
+      log_warn("the disk is full: the reserve is let go, and only control batches are written until there is space");
+      data_->ballast().release([](const Result<void>&) {});
+    });
     wal::LogOptions options;
+    options.tail_memory = std::make_shared<wal::TailMemory>();
     options.segment_bytes = config_.segment_bytes;
     options.first_segment_bytes = config_.first_segment_bytes;
     options.direct = data_->access() == wal::Access::direct;
@@ -148,6 +154,14 @@ class Appliance {
 
   void tick() {
     shard_->tick();
+    if (!shard_->reserve_held() && data_->ballast().state() == wal::Ballast::State::released &&
+        ++ticks_without_reserve_ % kReserveTicks == 0) {
+      data_->ballast().restore([this](const Result<void>& restored) {
+        if (!restored) return;  // still no space, or not enough of it
+        log_info("there is space again: the reserve is held, appends go on");
+        shard_->reserve_held(true);
+      });
+    }
     ticker_.start(kTick, [this] { tick(); });
   }
 
@@ -174,8 +188,9 @@ class Appliance {
   // Twice idle in a row: what was answered in the first step has left by the second.
   void drain() {
     idle_steps_ = catalogue_->busy() ? 0 : idle_steps_ + 1;
+    if (idle_steps_ == 1) shard_->prove_tails();
     const bool late = std::chrono::steady_clock::now() > drain_until_;
-    if (idle_steps_ >= 3 || late) {
+    if ((idle_steps_ >= 3 && shard_->at_rest()) || late) {
       if (late) log_warn("some appends were not answered within 5 s");
       return loop_.stop();
     }
@@ -195,6 +210,7 @@ class Appliance {
   std::chrono::microseconds watchdog_{0};
   std::chrono::steady_clock::time_point drain_until_;
   int idle_steps_ = 0;
+  int ticks_without_reserve_ = 0;
   bool draining_ = false;
   int exit_code_ = kExitOk;
 };

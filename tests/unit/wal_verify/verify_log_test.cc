@@ -32,7 +32,7 @@ class VerifyLog : public ::testing::Test {
     const std::uint64_t operations = filesystem_.operations();
     auto directory = filesystem_.root()->subdirectory("log", false);
     EXPECT_TRUE(directory);
-    auto result = verify_log(**directory, kIdentity.cluster, kIdentity.log, bounds_, {});
+    auto result = verify_log(**directory, kIdentity.cluster, kIdentity.log, &bounds_, {});
     EXPECT_EQ(filesystem_.operations(), operations) << "it wrote";
     EXPECT_FALSE(result.error) << result.error->message;
     return result;
@@ -336,7 +336,7 @@ TEST_F(VerifyLog, what_a_crash_leaves_is_no_damage) {
     }
     auto directory = filesystem.root()->subdirectory("log", false);
     ASSERT_TRUE(directory);
-    const auto result = verify_log(**directory, kIdentity.cluster, kIdentity.log, bounds, {});
+    const auto result = verify_log(**directory, kIdentity.cluster, kIdentity.log, &bounds, {});
     EXPECT_FALSE(result.error);
     EXPECT_FALSE(result.is_damaged()) << render(result);
     for (const VerifyFinding& f : result.findings) torn += f.letter == "B" ? 1 : 0;
@@ -348,7 +348,7 @@ TEST_F(VerifyLog, a_log_of_another_cluster_is_an_error_with_its_names) {
   write_log();
   close();
   auto directory = filesystem_.root()->subdirectory("log", false);
-  const auto result = verify_log(**directory, Uuid{{42}}, kIdentity.log, bounds_, {});
+  const auto result = verify_log(**directory, Uuid{{42}}, kIdentity.log, &bounds_, {});
   ASSERT_TRUE(result.error);
   EXPECT_EQ(result.error->code, Code::denied);
   EXPECT_THAT(render(result), ::testing::HasSubstr("cannot be verified"));
@@ -366,7 +366,7 @@ TEST_F(VerifyLog, progress_ends_at_the_total) {
     EXPECT_GE(p.done_bytes, last.done_bytes);
     last = p;
   };
-  (void)verify_log(**directory, kIdentity.cluster, kIdentity.log, bounds_, options);
+  (void)verify_log(**directory, kIdentity.cluster, kIdentity.log, &bounds_, options);
   EXPECT_GE(calls, numbers_.size());
   EXPECT_GE(last.done_bytes + 64 * 1024, last.total_bytes);
 }
