@@ -7,6 +7,7 @@
 
 #include <future>
 #include <map>
+#include <set>
 
 #include "client/client.h"
 #include "rpc/wire/frame.h"
@@ -281,14 +282,22 @@ TEST_F(SessionTest, ManySessionsShareTheQueueOfTheirConnection) {
                                                    .from = {rpc::From::Kind::earliest, 0}, .credit = 1u << 30})));
   }
   ::usleep(500'000);
-  std::map<std::uint32_t, std::size_t> got;
-  while (got.size() < kSessions) {
+  // A server that a slow reader holds up may read the later OPENs late: only from the last of them on are all sessions
+  // there to take turns.
+  std::size_t opened = 0;
+  std::size_t bytes_since = 0;
+  std::set<std::uint32_t> served;
+  while (served.size() < kSessions) {
     const auto frame = raw.receive();
-    if (frame.type == FrameType::opened) continue;
-    ASSERT_EQ(frame.type, FrameType::records) << got.size() << " sessions got something";
-    got[frame.channel] += frame.payload.size();
+    if (frame.type == FrameType::opened) {
+      ++opened;
+      continue;
+    }
+    ASSERT_EQ(frame.type, FrameType::records) << served.size() << " sessions got something";
+    served.insert(frame.channel);
+    if (opened == kSessions) bytes_since += frame.payload.size();
   }
-  EXPECT_LT(got[1], kLogBytes) << "all get something before the first has got all";
+  EXPECT_LT(bytes_since, kSessions * (std::size_t{2} << 20)) << "all get something within two rounds";
   std::size_t queued = 0;
   node_.run([&](rpc::Server& server, replication::Catalogue&) { queued = server.stats().queue_bytes_max; });
   EXPECT_LE(queued, std::size_t{6} << 20);

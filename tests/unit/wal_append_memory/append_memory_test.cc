@@ -28,6 +28,9 @@ void* count_and_get(std::size_t bytes) {
 }
 }  // namespace
 
+// g++ 12 takes new and delete for a pair only where it inlines both.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 void* operator new(std::size_t bytes) { return count_and_get(bytes); }
 void* operator new[](std::size_t bytes) { return count_and_get(bytes); }
 void operator delete(void* memory) noexcept { std::free(memory); }
