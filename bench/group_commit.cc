@@ -53,6 +53,24 @@ void latency(const std::string& dir, bool quick) {
               spread(bare_p99, 0).c_str(), spread(ratios).c_str());
 }
 
+// The same bytes through the disk actor, without a log: what the way of writing costs.
+class ActorWrite final : public wal::DurableWrite {
+ public:
+  void on_durable() override { done = true; }
+  bool done = false;
+};
+
+double actor_write_us(Node& node, wal::File& bare_file, ByteView data, std::size_t at) {
+  ActorWrite write;
+  write.file = &bare_file;
+  write.position = at;
+  write.bytes = data;
+  const double start = now_us();
+  node.disk().write(write);
+  while (!write.done) node.turn();
+  return now_us() - start;
+}
+
 void bandwidth(const std::string& dir, bool quick) {
   // One segment that takes all rounds, written before: the steady state of a log whose trimmed
   // segments are recycled.
@@ -62,7 +80,7 @@ void bandwidth(const std::string& dir, bool quick) {
   const auto block = wal::Chunk::make(group);
   wal::BatchBuilder builder;
   const std::vector<std::byte> record(16'000, std::byte{7});
-  for (std::size_t bytes = 0; bytes + 20'000 < group; bytes += record.size() + 4) {
+  for (std::size_t bytes = 192; bytes + record.size() + 4 < group; bytes += record.size() + 4) {  // with both headers
     if (!builder.add(record)) std::exit(1);
   }
   {
@@ -78,14 +96,19 @@ void bandwidth(const std::string& dir, bool quick) {
     fsync(fd);
     close(fd);
   }
-  std::vector<double> ratios, ours, limit;
+  const auto root = must(wal::open_directory(dir, false));
+  const auto actor_file = must(root->open("bare", wal::Access::direct));
+  std::vector<double> ratios, actor_ratios, ours, limit;
   std::size_t at = 0;
   const int rounds = quick ? 3 : 5;
   const int turns = quick ? 4 : 8, writes = 30;
   for (int round = 0; round < rounds; ++round) {
-    double ours_us = 0, bare_us = 0, bytes = 0;
+    double ours_us = 0, bare_us = 0, actor_us = 0, bytes = 0;
     for (int turn = 0; turn < turns; ++turn) {
       for (int i = 0; i < writes; ++i) bare_us += bare_write_us(bare, block->data(), group, (at++ * group) % bare.bytes());
+      for (int i = 0; i < writes; ++i) {
+        actor_us += actor_write_us(node, *actor_file, block->bytes().first(group), (at++ * group) % bare.bytes());
+      }
       const double start = now_us();
       const Index first = node.log().tail().index;
       while (node.log().tail().index < first + writes) {
@@ -105,9 +128,10 @@ void bandwidth(const std::string& dir, bool quick) {
     limit.push_back(double(group) * turns * writes / bare_us);
     ours.push_back(bytes / ours_us);
     ratios.push_back(ours.back() / limit.back());
+    actor_ratios.push_back(bare_us / actor_us);
   }
-  std::printf("256 KiB groups: %s MB/s of records; bare synced writes: %s MB/s; ratio %s\n", spread(ours, 0).c_str(),
-              spread(limit, 0).c_str(), spread(ratios).c_str());
+  std::printf("256 KiB groups: %s MB/s of records; bare synced writes: %s MB/s; ratio %s; the disk actor alone: %s of it\n",
+              spread(ours, 0).c_str(), spread(limit, 0).c_str(), spread(ratios).c_str(), spread(actor_ratios).c_str());
 }
 
 }  // namespace
