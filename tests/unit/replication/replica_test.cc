@@ -134,6 +134,8 @@ TEST_F(ReplicaTest, refuses_all_that_waits_where_the_disk_has_no_room_for_the_fi
       disk_.settle();
     }
   }
+  int reserve_needed = 0;
+  shard_->on_reserve_needed([&] { ++reserve_needed; });
   begin();
   answers_.clear();
   for (int i = 0; i < 50; ++i) append("x");
@@ -142,6 +144,29 @@ TEST_F(ReplicaTest, refuses_all_that_waits_where_the_disk_has_no_room_for_the_fi
   turn();
   EXPECT_EQ(answers_, std::vector<Code>(50, Code::no_space));
   EXPECT_EQ(shard_->inflight_bytes(), 0u);
+
+  // The reserve goes once, and what it leaves is for control batches: the term begins, data waits until it is held again.
+  EXPECT_EQ(reserve_needed, 1);
+  EXPECT_FALSE(shard_->reserve_held());
+  filesystem_.set_capacity(1u << 30);
+  answers_.clear();
+  clock_.advance_us(2'000'000);
+  append("y");
+  for (int i = 0; i < 20 && answers_.empty(); ++i) {
+    shard_->tick();
+    turn();
+  }
+  EXPECT_EQ(answers_, std::vector{Code::no_space});
+  EXPECT_GT(replica_->tail().index, Index(1));
+  shard_->reserve_held(true);
+  append("z");
+  for (int i = 0; i < 20 && answers_.size() < 2; ++i) {
+    clock_.advance_us(200'000);
+    shard_->tick();
+    turn();
+  }
+  EXPECT_EQ(answers_.back(), Code::ok);
+  EXPECT_EQ(reserve_needed, 1);
 }
 
 }  // namespace
