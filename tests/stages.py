@@ -106,7 +106,7 @@ def stage_asan(stage):
 def stage_tsan(stage):
     programs = [p for p in unit_programs() if p.removeprefix("unit_") not in SINGLE_THREADED]
     if programs and stage.build("tsan", ["-DWALRAFT_SANITIZE=thread", "-DWALRAFT_MUTANTS=ON"], programs):
-        run_gtest(stage, "tsan", programs, env={"TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1"})
+        run_gtest(stage, "tsan", programs, env={"TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1 die_after_fork=0"})
 
 
 def fuzz(stage, seconds):

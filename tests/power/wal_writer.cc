@@ -203,6 +203,10 @@ class Writer {
         ++written;
       }
       node_.turn(1'000);
+      if (readable_due_ && log.durable() == log.tail().index) {  // what was on its way has arrived
+        readable_due_ = false;
+        say("readable " + std::to_string(readable_batches(log)));
+      }
       retain();
       if (options_.pause_us > 0) {
         usleep(static_cast<useconds_t>(options_.pause_us));
@@ -251,8 +255,8 @@ class Writer {
         CHECK(log.tail().index == tail.index, log.tail().index, tail.index);
         if (!full_) {
           full_ = true;
+          readable_due_ = true;
           say("full " + text(tail.index));
-          say("readable " + std::to_string(readable_batches(log)));
         }
         return false;
       default: leave(1, appended.error());
@@ -304,6 +308,7 @@ class Writer {
   Index said_;  // durable
   std::deque<Place> places_;  // between batches, durable
   bool full_ = false;
+  bool readable_due_ = false;
   bool trimming_ = false;
   bool truncating_ = false;
 };

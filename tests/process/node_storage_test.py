@@ -58,12 +58,15 @@ def power_cuts_lose_nothing_acknowledged():
 
 def a_failed_sync_ends_the_process():  # fault:S5
     with scratch() as folder, ForgetfulDisk(folder) as disk, server(disk.mount_point / "data") as node:
-        for expected in (5, 3):  # the second one within an hour is not for a restart
+        # The second one within an hour is 3, not for a restart; but the mark of the first lies on the disk that fails and
+        # may go with the power (wald_faults_test: 5, then 3, without a cut).
+        for expected in ((5,), (3, 5)):
             node.walctl("append", "log", "--create", stdin=b"good\n")
             disk.command("fail_sync=1")
             done = node.walctl("append", "log", stdin=b"lost\n", check=False)
-            expect(done.returncode == 7, f"append: exit {done.returncode}: {done.stderr!r}")
-            expect(node.process.wait(20) == expected, f"exit {node.process.returncode}, expected {expected}: {node.said()}")
+            # 7, unknown; or 9, nothing was written: the sync that failed was of the rest after the first append.
+            expect(done.returncode in (7, 9), f"append: exit {done.returncode}: {done.stderr!r}")
+            expect(node.process.wait(20) in expected, f"exit {node.process.returncode}, expected {expected}: {node.said()}")
             expect("Nothing more is acknowledged" in node.said(), node.said())
             gear.run("sync", "-f", disk.mount_point, check=False)
             disk.cut()  # the page cache may still have what the medium has not

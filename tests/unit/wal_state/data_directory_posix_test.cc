@@ -178,7 +178,7 @@ TEST_F(DataDirectoryPosixTest, WorldWritablePlacesAreRefused) {
 TEST_F(DataDirectoryPosixTest, MissingParentAndNotADirectory) {
   expect_refused(open_at(top_ + "/no/such/data"), Code::not_found, {top_ + "/no/such/data"});
   std::ofstream(top_ + "/file") << "x";
-  expect_refused(open_at(top_ + "/file"), Code::failed, {top_ + "/file", "Not a directory"});
+  expect_refused(open_at(top_ + "/file"), Code::invalid, {top_ + "/file", "Not a directory"});
 }
 
 TEST_F(DataDirectoryPosixTest, OtherUsersDirectoryIsRefused) {
