@@ -40,7 +40,10 @@ def power_cuts_lose_nothing_acknowledged():
             expect(node.process.wait(30) in (5, 3), f"wald when its disk goes: exit {node.process.returncode}: {node.said()}")
             disk.restore()
             verified = node.walctl("verify", "--data-dir", node.data, check=False)
-            expect(verified.returncode == 0, f"verify: {verified.stdout!r} {verified.stderr!r}")
+            # A torn write may have lost its group header and nothing else: its batches count (recovery case E), and the
+            # header stays damaged, which verify says.
+            torn_header = verified.returncode == 11 and b"no acknowledged data is concerned" in verified.stdout
+            expect(verified.returncode == 0 or torn_header, f"verify: {verified.stdout!r} {verified.stderr!r}")
             node.start()
             there = node.walctl("read", "log").stdout.splitlines()
             first, last = answers[0]["offset"], answers[-1]["last_offset"]
