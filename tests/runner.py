@@ -46,8 +46,8 @@ def read_gtest(name, output, code):
     for line in output.splitlines():
         if match := re.match(r"\[ RUN      \] (\S+)", line):
             running, reasons = match[1], []
-        elif line.startswith("NOT RUN "):
-            reasons.append(line[len("NOT RUN "):])
+        elif match := re.match(r"NOT RUN[: ]\s*(.*)", line):  # printed, or streamed into GTEST_SKIP()
+            reasons.append(match[1] if line[7] == " " else f"{running}: {match[1]}")
         elif match := re.match(r"\[       OK \] (\S+?)(?:,.*)? \(\d+ ms\)", line):
             counts.passed += 1
             counts.skipped += reasons

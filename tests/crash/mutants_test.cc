@@ -85,10 +85,7 @@ std::string damage_is_not_cut(const Machine& machine, sim::SimRng& rng) {
 class Mutants : public ::testing::TestWithParam<Mutant> {};
 
 TEST_P(Mutants, is_found) {
-  if (!kHasMutants) {
-    std::printf("NOT RUN mutants: this build has no planted bugs (WALRAFT_MUTANTS)\n");
-    GTEST_SKIP();
-  }
+  if (!kHasMutants) GTEST_SKIP() << "NOT RUN: this build has no planted bugs (WALRAFT_MUTANTS)";
 #ifdef WALRAFT_MUTANTS
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);

@@ -57,6 +57,11 @@ def test_no_test_at_all_is_a_failure():
     assert numbers(runner.read_lines("x_test", "hello\n", 0)) == (0, 1, 0)
 
 
+def test_a_reason_streamed_into_a_skip_is_kept():
+    output = "[ RUN      ] Disk.direct\nx_test.cc:7: Skipped\nNOT RUN: no O_DIRECT here\n\n[  SKIPPED ] Disk.direct (0 ms)\n"
+    assert runner.read_gtest("unit_x", output, 0).skipped == ["Disk.direct: no O_DIRECT here"]
+
+
 def test_result_lines():
     counts = runner.read_lines("x_test", "ok a\nFAIL b: why\nNOT RUN c: reason\nnoise ok\n", 1)
     assert numbers(counts) == (1, 1, 1), numbers(counts)
