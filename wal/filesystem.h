@@ -7,8 +7,10 @@
 // contents are durable after File::sync() (or a durable write, disk.h), its name after
 // Directory::sync(). A new file without the latter is not there after a power cut.
 // Errors: no_space when the filesystem is full; denied on permissions and read-only filesystems;
-// not_found, exists; failed for everything else (an I/O error among them).
-// Thread: any, but one thread at a time for one object. All verbs block.
+// not_found, exists; invalid for names and kinds that cannot be (a file where a directory is named);
+// over_limit for too many open files; failed for everything else (an I/O error among them).
+// Thread: any, but one thread at a time for one object; File::read() alone may run on several at once,
+// and beside a durable write (disk.h) to blocks that it does not read. All verbs block.
 
 #include <cstdint>
 #include <memory>

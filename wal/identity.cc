@@ -41,16 +41,10 @@ bool parse_number(std::string_view text, std::uint64_t& value) {
   return failure == std::errc{} && end == text.data() + text.size();
 }
 
-bool parse_uuid(std::string_view text, Uuid& uuid) {
-  std::string digits(text);
-  std::erase(digits, '-');
-  if (digits.size() != 2 * uuid.bytes.size()) return false;
-  for (std::size_t i = 0; i < uuid.bytes.size(); ++i) {
-    const char* from = digits.data() + 2 * i;
-    const auto [end, failure] = std::from_chars(from, from + 2, uuid.bytes[i], 16);
-    if (failure != std::errc{} || end != from + 2) return false;
-  }
-  return true;
+bool take_uuid(std::string_view text, Uuid& uuid) {
+  const auto parsed = parse_uuid(text);
+  if (parsed) uuid = *parsed;
+  return parsed.has_value();
 }
 
 // Lenient: decode_identity() compares with what encode_identity() would have written.
@@ -153,13 +147,13 @@ Result<std::optional<Identity>> decode_identity(ByteView copy) {
                                     "). Run that release, or an even newer one");
   }
   Identity identity;
-  if (!take_line(text, "cluster ", rest) || rest.size() < 38 || !parse_uuid(rest.substr(0, 36), identity.cluster)) {
+  if (!take_line(text, "cluster ", rest) || rest.size() < 38 || !take_uuid(rest.substr(0, 36), identity.cluster)) {
     return std::nullopt;
   }
   identity.cluster_name = rest.substr(37);
   if (!take_line(text, "node ", rest) || !parse_number(rest, number) || number > 65'535) return std::nullopt;
   identity.node = NodeId{static_cast<std::uint16_t>(number)};
-  if (!take_line(text, "disk ", rest) || !parse_uuid(rest, identity.disk)) return std::nullopt;
+  if (!take_line(text, "disk ", rest) || !take_uuid(rest, identity.disk)) return std::nullopt;
   if (!take_line(text, "created ", rest) || !parse_time(rest, identity.created_us)) return std::nullopt;
   if (!check_identity(identity) || !std::ranges::equal(copy, encode_identity(identity))) return std::nullopt;
   return identity;

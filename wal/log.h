@@ -117,8 +117,10 @@ class Log {
   virtual LogView view() const = 0;
 
   // Conflict repair: cuts everything from `to` on (first_index() <= to <= tail().index); `done` when no
-  // power cut can bring it back. Needs a free segment: on a full disk it waits for space. What is in flight is finished first.
-  // Until then append() must not be called, and the handler of on_durable() is not: durable() tells. The caller guarantees that nothing below its commit is cut.
+  // power cut can bring it back, within this call if there is nothing to cut. Needs a free segment: on
+  // a full disk it waits for space. What is in flight is finished first. Until `done`, append() must
+  // not be called, and the handler of on_durable() is not: durable() tells. The caller guarantees that
+  // nothing below its commit is cut.
   virtual void truncate_suffix(Index to, Done done) = 0;
 
   // Retention: batches below `to` and records below `offset` (which lies in batch `to`, or is its
