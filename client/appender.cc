@@ -40,18 +40,19 @@ void AppenderChannel::append(std::span<const ByteView> records, const AppendOpti
     // The request number is put in when the frame is sent.
     outgoing.frame = rpc::make_frame(rpc::FrameType::append, number, Term(),
                                      rpc::encode(rpc::Append{.request = 0, .expect_offset = options.expect_offset}), batch);
-    outgoing.bytes = outgoing.frame.size();
   }
   {
     std::unique_lock lock(mutex_);
-    if (unanswered_bytes_ >= options_.inflight_bytes_max && outgoing.bytes > 0) {
-      if (connection_->on_client_thread()) {
-        outgoing.refusal = Error{Code::over_limit, "inflight_bytes_max of this appender are unanswered", 0};
-        outgoing.bytes = 0;
-      } else {
-        changed_.wait(lock, [this] { return broken_ || unanswered_bytes_ < options_.inflight_bytes_max; });
-      }
+    const auto room = [this] {
+      return broken_ || unanswered_bytes_ == 0 || unanswered_bytes_ < options_.inflight_bytes_max;
+    };
+    if (!connection_->on_client_thread()) {
+      changed_.wait(lock, room);
+    } else if (!room()) {
+      outgoing.refusal = Error{Code::over_limit, "inflight_bytes_max of this appender are unanswered", 0};
+      outgoing.frame = {};
     }
+    outgoing.bytes = sizeof outgoing + outgoing.frame.size();  // small and refused ones take memory, too
     unanswered_bytes_ += outgoing.bytes;
     ++unanswered_;
     outbox_.push_back(std::move(outgoing));
@@ -182,12 +183,19 @@ void AppenderChannel::on_tick() {
 }
 
 void AppenderChannel::on_lost(const Error& reason) {
+  if (!ready_ && reason.code == Code::unavailable) return;  // OPEN is sent again
   const auto self = shared_from_this();
   connection_->detach(*this);
   break_off(reason);
 }
 
-void AppenderChannel::on_unreachable(const Error& reason) { on_lost(reason); }
+void AppenderChannel::on_expired(const Error& reason) {
+  if (ready_) return;  // opened at the last moment
+  const auto self = shared_from_this();
+  connection_->detach(*this);
+  break_off(reason);
+}
+
 void AppenderChannel::on_stop() { break_off({Code::unavailable, "the client was closed", 0}); }
 
 void AppenderChannel::break_off(const Error& reason) {

@@ -33,7 +33,7 @@ class AppenderChannel final : public Channel, public std::enable_shared_from_thi
   void on_ready() override;
   void on_frame(const rpc::FrameDecoder::Frame& frame) override;
   void on_lost(const Error& reason) override;
-  void on_unreachable(const Error& reason) override;
+  void on_expired(const Error& reason) override;
   void on_stop() override;
   void on_tick() override;
 

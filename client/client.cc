@@ -69,7 +69,7 @@ class ReaderChannel final : public Channel, public std::enable_shared_from_this<
   void on_lost(const Error& reason) override {
     if (reason.code != Code::unavailable) finish_with(reason);
   }
-  void on_unreachable(const Error& reason) override { finish_with(reason); }
+  void on_expired(const Error& reason) override { finish_with(reason); }
   void on_stop() override { finish_with({Code::unavailable, "the client was closed", 0}); }
 
  private:
@@ -109,7 +109,7 @@ Result<Log> Client::open(const std::string& name, const OpenOptions& options) {
   }
   const auto channel = std::make_shared<ReaderChannel>(connection_, name, options.create, std::nullopt);
   if (auto opened = channel->run(); !opened) return std::unexpected(std::move(opened.error()));
-  return Log(connection_, name, options_.timeout);
+  return Log(connection_, name);
 }
 
 Result<Appender> Log::appender(const AppenderOptions& options) {

@@ -41,10 +41,14 @@ class SubscriberChannel;
 }  // namespace client_inside
 
 struct ClientOptions {
-  std::vector<std::string> endpoints = {"127.0.0.1:7400"};  // "host:port"; stream addresses of any members
+  // "host:port", stream addresses of any members. They are tried in turn, each for its share of the timeout, until one
+  // answers; the one in use stays in use until its connection is lost.
+  std::vector<std::string> endpoints = {"127.0.0.1:7400"};
   std::string cluster_name = {};                            // empty: whichever cluster answers
   std::string software = "walraft client";                  // for the server's logs
-  std::chrono::microseconds timeout = std::chrono::seconds(5);  // of one request; also of connecting
+  // Of one request. open(), read(), tail(), appender() and subscribe() connect, and connect again, until it is over, then
+  // end with `unavailable`. An append without an answer by then ends `unknown`, and its connection.
+  std::chrono::microseconds timeout = std::chrono::seconds(5);
 };
 
 // Where a read or a subscription starts.
@@ -113,7 +117,7 @@ struct Appended {
 };
 
 struct AppenderOptions {
-  // append() waits while this much is unanswered.
+  // append() waits while this much is unanswered; one batch may always go.
   std::uint64_t inflight_bytes_max = 16u << 20;
 };
 
@@ -165,11 +169,14 @@ using Event = std::variant<Records, Gap>;
 
 struct SubscribeOptions {
   From from = From::latest();
-  std::uint64_t credit_bytes = 8u << 20;  // what the server may send ahead of next(): the memory this costs
+  // What the server may send ahead of next(), in bytes of batches; one batch may always come. In memory a record takes
+  // sizeof(Record) more.
+  std::uint64_t credit_bytes = 8u << 20;
 };
 
 // Follows a log for ever: every committed record from a start on, in order, without gap or duplicate, across lost
-// connections and restarts of servers.
+// connections and restarts of servers. It reconnects by itself, after a pause that grows from 20 ms to 1 s, and goes on at
+// position(). After a restart of its own program, a consumer goes on from the position it has noted itself.
 class Subscription {
  public:
   Subscription(Subscription&&) noexcept;
@@ -213,12 +220,11 @@ class Log {
 
  private:
   friend class Client;
-  Log(std::shared_ptr<client_inside::Connection> connection, std::string name, std::chrono::microseconds timeout)
-      : connection_(std::move(connection)), name_(std::move(name)), timeout_(timeout) {}
+  Log(std::shared_ptr<client_inside::Connection> connection, std::string name)
+      : connection_(std::move(connection)), name_(std::move(name)) {}
 
   std::shared_ptr<client_inside::Connection> connection_;
   std::string name_;
-  std::chrono::microseconds timeout_;
 };
 
 struct OpenOptions {

@@ -79,7 +79,7 @@ void Connection::attach(const std::shared_ptr<Channel>& channel) {
   channels_.emplace(channel->number, channel);
   if (state_ == State::ready) {
     channel->on_ready();
-  } else if (state_ == State::idle) {
+  } else if (state_ == State::idle || state_ == State::pausing) {  // the pause is for those who have tried
     connect();
   }
 }
@@ -106,7 +106,8 @@ void Connection::try_endpoint(std::size_t at) {
   std::string host = endpoint.substr(0, colon);
   const std::string port = colon == std::string::npos ? "7400" : endpoint.substr(colon + 1);
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  inside_->deadline.expires_after(options_.timeout);
+  // Each has its share of the timeout: a request whose first endpoint is a machine that is gone still reaches the last.
+  inside_->deadline.expires_after(options_.timeout / static_cast<std::int64_t>(options_.endpoints.size()));
   inside_->deadline.async_wait([this, round](ErrorCode failed) {
     if (!failed && round == round_) failed_to_connect("no answer in time");
   });
@@ -146,13 +147,12 @@ void Connection::failed_to_connect(std::string reason) {
   if (++tried_ < options_.endpoints.size()) return try_endpoint(endpoint_ + 1);
   ++endpoint_;
   state_ = State::idle;
-  const Error reason_of_all{Code::unavailable, "cannot reach a server: " + round_reasons_, 0};
-  each_channel([&](Channel& channel) { channel.on_unreachable(reason_of_all); });
-  if (!channels_.empty() && state_ == State::idle) retry_later();
+  trouble_ = round_reasons_;
+  if (!channels_.empty()) retry_later();
 }
 
 void Connection::retry_later() {
-  state_ = State::connecting;
+  state_ = State::pausing;
   back_off_ = std::clamp<std::chrono::milliseconds>(2 * back_off_, kBackOffMin, kBackOffMax);
   const std::uint64_t round = ++round_;
   inside_->deadline.expires_after(back_off_);
@@ -175,7 +175,7 @@ void Connection::become_ready(const rpc::FrameDecoder::Frame& frame) {
   welcome_ = std::move(*welcome);
   cluster_ = welcome_.cluster_uuid;
   inside_->deadline.cancel();
-  back_off_ = {};
+  trouble_.clear();
   state_ = State::ready;
   tick();
   each_channel([](Channel& channel) { channel.on_ready(); });
@@ -186,8 +186,15 @@ void Connection::drop(Error reason) {
   close_socket();
   state_ = State::idle;
   if (was == State::greeting && reason.code == Code::unavailable) return failed_to_connect(reason.message);
+  trouble_ = reason.message;
   each_channel([&](Channel& channel) { channel.on_lost(reason); });
   if (!channels_.empty() && state_ == State::idle) retry_later();
+}
+
+Error Connection::expired(const char* what) const {
+  const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(options_.timeout).count();
+  return {Code::unavailable, std::string(what) + ": no answer within " + std::to_string(waited) + " ms" +
+                                 (trouble_.empty() ? "" : "; " + trouble_), 0};
 }
 
 void Connection::close_socket() {
@@ -204,6 +211,7 @@ void Connection::tick() {
   inside_->ticker.expires_after(kTick);
   inside_->ticker.async_wait([this, round = round_](ErrorCode failed) {
     if (failed || round != round_) return;
+    back_off_ = {};  // not at the handshake: a server that fails right after it is not to be asked without a pause
     each_channel([](Channel& channel) { channel.on_tick(); });
     if (round == round_) tick();
   });

@@ -29,7 +29,7 @@ class Channel {
   virtual void on_ready() = 0;                                    // a handshake is done: send OPEN
   virtual void on_frame(const rpc::FrameDecoder::Frame& frame) = 0;
   virtual void on_lost(const Error& reason) = 0;                  // the connection that on_ready() spoke of is gone
-  virtual void on_unreachable(const Error& reason) = 0;           // no endpoint answers; tried again if we stay
+  virtual void on_expired(const Error& reason) = 0;               // the caller of wait_for() waits no longer
   virtual void on_stop() = 0;                                     // the client ends
   virtual void on_tick() {}                                       // every 100 ms while connected
 
@@ -59,9 +59,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const rpc::Welcome& welcome() const { return welcome_; }  // of the connection in use
   const ClientOptions& options() const { return options_; }
 
+  // Why a request that got no answer in time got none. The client's thread.
+  Error expired(const char* what) const;
+
  private:
   struct Inside;  // everything of Asio
-  enum class State : std::uint8_t { idle, connecting, greeting, ready };
+  enum class State : std::uint8_t { idle, pausing, connecting, greeting, ready };
 
   void run();
   void connect();
@@ -86,6 +89,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t endpoint_ = 0;         // being tried, or in use
   std::size_t tried_ = 0;            // in this round
   std::string round_reasons_;        // why each endpoint of the round failed
+  std::string trouble_;              // why there is no connection; empty once there is one
   std::chrono::milliseconds back_off_{0};
   rpc::Welcome welcome_;
   Uuid cluster_;                     // of the first server that answered; others are refused
@@ -100,18 +104,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::thread thread_;
 };
 
-// Result of a blocking call: the caller waits for it no longer than the timeout, then gives the channel up.
+// Result of a blocking call: connecting, lost connections and the request itself share one timeout. A channel that has
+// no result then gets on_expired(), and ends.
 template <class T>
 Result<T> wait_for(Connection& connection, const std::shared_ptr<Channel>& channel, std::future<Result<T>> result,
                    const char* what) {
-  // A little more than the request's own deadline, which gives the better reason.
-  if (result.wait_for(connection.options().timeout + std::chrono::milliseconds(200)) == std::future_status::ready) {
-    return result.get();
+  if (result.wait_for(connection.options().timeout) == std::future_status::ready) return result.get();
+  connection.post([self = connection.shared_from_this(), channel, what] { channel->on_expired(self->expired(what)); });
+  while (result.wait_for(std::chrono::milliseconds(20)) != std::future_status::ready) {
+    if (connection.stopped()) return error(Code::unavailable, "the client was closed");
   }
-  connection.post([self = connection.shared_from_this(), channel] { self->detach(*channel); });
-  return error(Code::unavailable, std::string(what) + ": no answer within " +
-                                      std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                                         connection.options().timeout).count()) + " ms");
+  return result.get();
 }
 
 }  // namespace walraft::client_inside

@@ -10,7 +10,8 @@ namespace client_inside {
 
 SubscriberChannel::SubscriberChannel(std::shared_ptr<Connection> connection, std::string log,
                                      const SubscribeOptions& options)
-    : connection_(std::move(connection)), log_(std::move(log)), options_(options) {}
+    : connection_(std::move(connection)), log_(std::move(log)),
+      options_{.from = options.from, .credit_bytes = std::max<std::uint64_t>(options.credit_bytes, 1)} {}
 
 std::future<Result<rpc::Opened>> SubscriberChannel::begin() {
   connection_->post([self = shared_from_this()] { self->connection_->attach(self); });
@@ -40,21 +41,7 @@ Result<Event> SubscriberChannel::next(std::optional<std::chrono::microseconds> t
   owed_bytes_ += queued.bytes;
   if (const auto* records = std::get_if<Records>(&queued.event)) position_ = records->next();
   if (const auto* gap = std::get_if<Gap>(&queued.event)) position_ = gap->to;
-  // Given back in quarters: not a frame for every event, and never so late that the server stops.
-  if (owed_bytes_ >= options_.credit_bytes / 4) {
-    connection_->post([self = shared_from_this()] {
-      if (!self->active_) return;  // the next OPEN tells the server
-      std::uint64_t bytes;
-      {
-        const std::lock_guard inner(self->mutex_);
-        bytes = std::exchange(self->owed_bytes_, 0);
-      }
-      if (bytes > 0) {
-        self->connection_->send(rpc::FrameType::credit, *self,
-                                rpc::encode(rpc::Credit{std::min<std::uint64_t>(bytes, 1u << 30)}));
-      }
-    });
-  }
+  if (owed_bytes_ >= options_.credit_bytes / 4) connection_->post([self = shared_from_this()] { self->give_credit(); });
   return std::move(queued.event);
 }
 
@@ -70,7 +57,21 @@ Offset SubscriberChannel::committed() {
 
 // --- The client's thread ----------------------------------------------------------------------------------------------
 
+// In quarters: not a frame for every event, and never so late that the server stops.
+void SubscriberChannel::give_credit() {
+  if (!active_) return;  // between OPEN and OPENED, too: OPENED gives what was taken since
+  std::uint64_t bytes;
+  {
+    const std::lock_guard lock(mutex_);
+    if (owed_bytes_ == 0 || owed_bytes_ < options_.credit_bytes / 4) return;
+    bytes = std::min<std::uint64_t>(owed_bytes_, 1u << 30);
+    owed_bytes_ -= bytes;
+  }
+  connection_->send(rpc::FrameType::credit, *this, rpc::encode(rpc::Credit{bytes}));
+}
+
 void SubscriberChannel::on_ready() {
+  refused_ = false;
   std::uint64_t credit;
   {
     const std::lock_guard lock(mutex_);
@@ -135,11 +136,16 @@ void SubscriberChannel::on_opened(const rpc::Opened& opened) {
     began_ = true;
     opening_.set_value(opened);
   }
+  give_credit();
 }
 
 void SubscriberChannel::on_error(Error error) {
   active_ = false;
-  if (error.code == Code::unavailable && began_) return;  // it shuts down; the connection ends, and we try again
+  const Retry retry = outcome_of(error.code).retry;
+  if (began_ && (retry == Retry::yes || retry == Retry::later)) {
+    refused_ = true;
+    return;
+  }
   if (error.code == Code::trimmed && began_ && Offset(error.detail) > expected_) {
     const Gap gap{expected_, Offset(error.detail)};
     expected_ = gap.to;
@@ -156,13 +162,18 @@ void SubscriberChannel::deliver(Event event, std::size_t bytes) {
   changed_.notify_all();
 }
 
+void SubscriberChannel::on_tick() {
+  if (refused_) on_ready();
+}
+
 void SubscriberChannel::on_lost(const Error& reason) {
   active_ = false;
+  refused_ = false;
   // Refused by name, not broken: trying again does not help.
   if (reason.code == Code::denied || (!began_ && reason.code != Code::unavailable)) finish(reason);
 }
 
-void SubscriberChannel::on_unreachable(const Error& reason) {
+void SubscriberChannel::on_expired(const Error& reason) {
   if (!began_) finish(reason);
 }
 

@@ -30,10 +30,12 @@ class SubscriberChannel final : public Channel, public std::enable_shared_from_t
   void on_ready() override;
   void on_frame(const rpc::FrameDecoder::Frame& frame) override;
   void on_lost(const Error& reason) override;
-  void on_unreachable(const Error& reason) override;
+  void on_expired(const Error& reason) override;
   void on_stop() override;
+  void on_tick() override;
 
  private:
+  void give_credit();
   void on_opened(const rpc::Opened& opened);
   void on_error(Error error);
   void finish(Error error);
@@ -47,6 +49,7 @@ class SubscriberChannel final : public Channel, public std::enable_shared_from_t
   std::promise<Result<rpc::Opened>> opening_;
   bool began_ = false;    // opening_ is kept
   bool active_ = false;   // the session is open on the connection in use
+  bool refused_ = false;  // for now, on a connection that goes on: OPEN again at the next tick
   Offset expected_;       // must come next; once began_
   bool positioned_ = false;
 

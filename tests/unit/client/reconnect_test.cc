@@ -1,0 +1,278 @@
+// Deadlines, lost connections and several endpoints, as the client's caller sees them.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+#include "client/client.h"
+#include "tests/unit/client/fake_server.h"
+#include "tests/unit/client/node.h"
+#include "wal/batch.h"
+
+namespace walraft {
+namespace {
+
+using namespace std::chrono_literals;
+using rpc::FrameType;
+using test::FakeServer;
+using Clock = std::chrono::steady_clock;
+
+const ByteView kRecord = bytes_of("record");
+
+// RECORDS with one batch of one record.
+void send_record(FakeServer& server, std::uint32_t channel, Offset offset, std::string_view text) {
+  wal::BatchBuilder builder;
+  ASSERT_TRUE(builder.add(bytes_of(text)));
+  const auto batch = builder.finish({.log_id = LogId(1)});
+  wal::stamp_batch(batch,
+                   {.index = Index(1 + offset.value), .base_offset = offset, .term = Term(1), .commit = Index(0)}, {});
+  server.send(
+      FrameType::records, channel,
+      rpc::encode(rpc::Records{
+          .from = offset, .next = offset + 1, .commit = offset + 1, .bytes = static_cast<std::uint32_t>(batch.size())}),
+      batch);
+}
+
+std::uint64_t credit_of(const FakeServer::Frame& frame) {
+  return frame.type == FrameType::open ? rpc::decode_open(frame.payload)->credit
+                                       : rpc::decode_credit(frame.payload)->bytes;
+}
+
+void answer_appends(FakeServer& server, int appends) {
+  for (int i = 0; i < appends; ++i) {
+    const auto frame = server.receive(FrameType::append);
+    const auto request = rpc::decode_append(frame.payload)->request;
+    server.send(FrameType::appended, frame.channel,
+                rpc::encode(rpc::Appended{.request = request,
+                                          .first = Offset(request - 1),
+                                          .last = Offset(request - 1),
+                                          .term = Term(1),
+                                          .durable_on = NodeId{1}}));
+  }
+}
+
+TEST(Connecting, IsTriedAgainUntilTheTimeout) {
+  test::Node node;
+  node.stop();
+  Client client({.endpoints = {node.endpoint()}, .timeout = 20s});
+  auto opening = std::async(std::launch::async, [&] { return client.open("log", {.create = true}); });
+  EXPECT_EQ(opening.wait_for(300ms), std::future_status::timeout);
+  node.start();
+  const auto log = opening.get();
+  EXPECT_TRUE(log) << log.error().message;
+}
+
+TEST(Connecting, SaysWhyItFailed) {
+  Client client({.endpoints = {"127.0.0.1:1"}, .timeout = 200ms});
+  const auto log = client.open("log");
+  ASSERT_FALSE(log);
+  EXPECT_EQ(log.error().code, Code::unavailable);
+  EXPECT_EQ(log.error().message, "the request: no answer within 200 ms; 127.0.0.1:1: Connection refused");
+}
+
+// The first endpoint used to get the whole timeout, so that the second was never reached by the first request.
+TEST(Connecting, ADeadMachineLeavesTimeForTheNextEndpoint) {
+  FakeServer dead;  // takes the connection and says nothing, like a host that hangs
+  test::Node node;
+  Client client({.endpoints = {dead.endpoint(), node.endpoint()}, .timeout = 8s});
+  const auto log = client.open("log", {.create = true});
+  EXPECT_TRUE(log) << log.error().message;
+}
+
+TEST(Connecting, AnAppenderOpensThroughALostConnection) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}, .timeout = 20s});
+  std::jthread script([&] {
+    server.accept();
+    server.open();  // of open()
+    EXPECT_EQ(server.receive(FrameType::open).type, FrameType::open);
+    server.accept();  // the connection is lost before OPENED
+    server.open();
+    answer_appends(server, 1);
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto appender = log->appender();
+  ASSERT_TRUE(appender) << appender.error().message;
+  ASSERT_TRUE(appender->append({&kRecord, 1}).get());
+  script.join();
+}
+
+TEST(Deadline, EndsARequestThatTheServerDoesNotAnswer) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}, .timeout = 300ms});
+  std::jthread script([&] { server.accept(); });
+  const auto before = Clock::now();
+  const auto log = client.open("log");
+  EXPECT_GE(Clock::now() - before, 300ms);
+  script.join();
+  ASSERT_FALSE(log);
+  EXPECT_EQ(log.error().code, Code::unavailable);
+  EXPECT_EQ(log.error().message, "the request: no answer within 300 ms");
+}
+
+TEST(Deadline, EndsAnAppendAsUnknownAndItsAppender) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}, .timeout = 2s});
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    server.open();
+    answer_appends(server, 1);
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto appender = log->appender();
+  ASSERT_TRUE(appender) << appender.error().message;
+  EXPECT_TRUE(appender->append({&kRecord, 1}).get());
+  script.join();
+  const auto before = Clock::now();
+  const auto answer = appender->append({&kRecord, 1}).get();
+  EXPECT_GE(Clock::now() - before, 2s);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, Code::unknown);
+  EXPECT_EQ(appender->append({&kRecord, 1}).get().error().code, Code::unavailable);
+}
+
+TEST(Appends, AfterALostConnectionAreUnknownIfSentAndUnavailableIfNot) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}});
+  std::promise<void> all_sent;
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    server.open();
+    answer_appends(server, 3);
+    all_sent.get_future().wait_for(20s);
+    server.receive(FrameType::append);
+    server.hang_up();
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto appender = log->appender();
+  ASSERT_TRUE(appender) << appender.error().message;
+  std::vector<std::future<Result<Appended>>> answers;
+  for (int i = 0; i < 6; ++i) answers.push_back(appender->append({&kRecord, 1}));
+  answers.push_back(appender->append({}));  // refused by the client: certain, whatever happens to those before it
+  all_sent.set_value();
+  std::string outcomes;
+  for (auto& answer : answers) {
+    const auto result = answer.get();
+    outcomes += std::string(result ? "ok" : outcome_of(result.error().code).name) + " ";
+  }
+  script.join();
+  answers.clear();
+  const auto later = appender->append({&kRecord, 1}).get();
+  outcomes += outcome_of(later ? Code::ok : later.error().code).name;
+  EXPECT_EQ(outcomes, "ok ok ok unknown unknown unknown invalid unavailable");
+}
+
+// Empty and refused appends used to cost nothing, and so could pile up without bound.
+TEST(Appends, SmallOnesCountToo) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}});
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    server.open();
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto appender = log->appender({.inflight_bytes_max = 20'000});
+  ASSERT_TRUE(appender) << appender.error().message;
+  script.join();
+  std::atomic<int> appended = 0;
+  std::thread writer([&] {
+    appender->append({&kRecord, 1}, {}, [](const Result<Appended>&) {});  // never answered: the others queue behind it
+    for (int i = 0; i < 10'000; ++i, ++appended) appender->append({}, {}, [](const Result<Appended>&) {});
+  });
+  std::this_thread::sleep_for(200ms);
+  EXPECT_LT(appended, 20'000 / 32);
+  server.hang_up();
+  writer.join();
+  appender->wait();
+  EXPECT_EQ(appended, 10'000);
+}
+
+TEST(Appends, LimitsOfZeroLetOneBatchThroughAtATime) {
+  test::Node node;
+  Client client({.endpoints = {node.endpoint()}});
+  auto log = client.open("log", {.create = true});
+  auto appender = log->appender({.inflight_bytes_max = 0});
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(appender->append({&kRecord, 1}).get());
+  auto subscription = log->subscribe({.from = From::earliest(), .credit_bytes = 0});
+  ASSERT_TRUE(subscription) << subscription.error().message;
+  std::uint64_t seen = 0;
+  while (seen < 10) {
+    const auto event = subscription->next(20s);
+    ASSERT_TRUE(event) << event.error().message;
+    seen += std::get<Records>(*event).size();
+  }
+}
+
+// What was taken between OPEN and OPENED of a reconnect used to be given back by nobody: with a full queue before it,
+// the server then waited for credit and the consumer for records.
+TEST(Subscriptions, CreditTakenWhileReconnectingIsGivenBack) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}});
+  std::promise<void> reopening, taken;
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    const auto open = server.open();
+    EXPECT_EQ(credit_of(open), 100u);
+    send_record(server, open.channel, Offset(0), std::string(300, 'a'));
+    server.accept();
+    const auto again = server.receive(FrameType::open);
+    EXPECT_EQ(credit_of(again), 0u) << "the queue is full";
+    reopening.set_value();
+    taken.get_future().wait_for(20s);
+    server.send(FrameType::opened, again.channel, rpc::encode(rpc::Opened{.log_id = LogId(1), .start = Offset(1)}));
+    EXPECT_GE(credit_of(server.receive(FrameType::credit)), 100u);
+    send_record(server, again.channel, Offset(1), "b");
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto subscription = log->subscribe({.from = From::earliest(), .credit_bytes = 100});
+  ASSERT_TRUE(subscription) << subscription.error().message;
+  reopening.get_future().wait_for(20s);
+  EXPECT_TRUE(subscription->next(20s));
+  taken.set_value();
+  const auto event = subscription->next(20s);
+  script.join();
+  ASSERT_TRUE(event) << event.error().message;
+  EXPECT_EQ(std::get<Records>(*event).all()[0].offset, Offset(1));
+}
+
+// A session refused for now, on a connection that goes on, used to leave the subscription without one for ever.
+TEST(Subscriptions, OpenAgainAfterARefusalThatMayPass) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}});
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    const auto open = server.open();
+    for (const Code code : {Code::unavailable, Code::over_limit}) {
+      server.send(FrameType::error, open.channel,
+                  rpc::encode(rpc::ErrorMessage{.request = 0, .error = {code, "later", 0}}));
+      server.open();
+    }
+    send_record(server, open.channel, Offset(0), "a");
+    server.send(FrameType::error, open.channel,
+                rpc::encode(rpc::ErrorMessage{.request = 0, .error = {Code::deleted, "the log was deleted", 0}}));
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto subscription = log->subscribe({.from = From::earliest()});
+  ASSERT_TRUE(subscription) << subscription.error().message;
+  const auto event = subscription->next(20s);
+  EXPECT_TRUE(event) << event.error().message;
+  const auto end = subscription->next(20s);
+  script.join();
+  ASSERT_FALSE(end);
+  EXPECT_EQ(end.error().code, Code::deleted) << "this one does not pass";
+}
+
+}  // namespace
+}  // namespace walraft
