@@ -14,6 +14,8 @@ namespace {
 constexpr std::size_t kWriteBytes = 1u << 20;  // handed to the stream at once
 constexpr std::size_t kWritePieces = 256;
 constexpr std::size_t kSmallBytes = 64u << 10;  // small frames are gathered up to here
+constexpr std::size_t kCrowdedFetchBytes = 64u << 10;
+constexpr std::size_t kKeptPerByte = 4;         // memory that a sent byte may keep
 
 // Holds a channel while its log is being made.
 class OpeningSession final : public Session {
@@ -24,38 +26,74 @@ class OpeningSession final : public Session {
   }
 };
 
+// The memory that these batches keep.
+std::size_t kept_by(const std::vector<wal::BatchRef>& batches) {
+  std::size_t bytes = 0;
+  const wal::Chunk* last = nullptr;
+  for (const wal::BatchRef& batch : batches) {
+    if (batch.owner.get() != last) bytes += batch.owner->size();
+    last = batch.owner.get();
+  }
+  return bytes;
+}
+
 }  // namespace
 
 Connection::Connection(Server& server, std::unique_ptr<ByteStream> stream)
-    : server_(server), stream_(std::move(stream)), deadline_(server.loop()) {}
+    : server_(server), stream_(std::move(stream)) {}
 
 Connection::~Connection() = default;
 
-void Connection::start() {
-  deadline_.start(kHandshakeDeadline, [this] {
-    fail({Code::invalid, "no HELLO came within 5 s", 0});
-  });
-  read_more();
-}
+void Connection::start() { read_more(); }
 
 void Connection::fail(Error error) {
   if (failed_ || closed_) return;
   sessions_.clear();
   send_error(0, 0, error);
-  failed_ = true;
   // The peer reads the reason before the end: closing at once with bytes of its own unread would reset the connection.
-  deadline_.start(kLingerDeadline, [this] { close(); });
+  failed_ = true;
 }
 
 void Connection::close() {
   if (closed_) return;
   closed_ = true;
   const auto self = shared_from_this();
-  deadline_.cancel();
   sessions_.clear();
   stream_->close();
   queue_.clear();
+  unwritten_.clear();
+  release_queued(queue_bytes_);
   server_.forget(*this);
+}
+
+void Connection::tick() {
+  if (closed_) return;
+  Waiting& w = waiting_for_;
+  const auto over = [&] {
+    server_.count_timeout();
+    close();
+  };
+  if (failed_) {
+    if (++w.linger > kLingerDeadline) close();
+    return;
+  }
+  // Only what the peer could have done counts against it: nothing is expected of it while we do not read.
+  if (!welcomed_ && ++w.handshake > kHandshakeDeadline) {
+    server_.count_timeout();
+    return fail({Code::invalid, "no HELLO came within 5 s", 0});
+  }
+  const bool same_frame = reading_ && decoder_.in_frame() && !std::exchange(w.frame_done, false);
+  w.frame = same_frame ? w.frame + 1 : 0;
+  if (w.frame > kFrameDeadline + decoder_.frame_bytes() / kFrameBytesATick) {
+    server_.count_timeout();
+    return fail({Code::invalid, "a frame did not arrive whole within " + std::to_string(w.frame - 1) + " s", 0});
+  }
+  // A peer that does not read would not read why.
+  w.write = in_write_ > 0 && !std::exchange(w.taken, false) ? w.write + 1 : 0;
+  if (w.write > kWriteDeadline) return over();
+  w.silence = reading_ && !std::exchange(w.heard, false) ? w.silence + 1 : 0;
+  if (w.silence > kSilentDeadline) return over();
+  if (w.silence == kQuietDeadline && welcomed_) send(FrameType::ping, 0, Term(), encode(Ping{}));
 }
 
 // --- Reading ----------------------------------------------------------------------------------------------------------
@@ -69,6 +107,7 @@ void Connection::read_more() {
 
 void Connection::on_read(std::size_t bytes) {
   reading_ = false;
+  waiting_for_.heard = true;
   if (bytes == 0) return close();
   if (failed_) return read_more();  // what still comes is dropped: the same memory is filled again
   decoder_.filled(bytes);
@@ -82,6 +121,7 @@ void Connection::take_frames() {
   while (!saturated()) {
     const auto frame = decoder_.next();
     if (!frame) break;
+    waiting_for_.frame_done = true;
     const Result<void> taken = *frame ? on_frame(**frame) : std::unexpected(frame->error());
     if (!taken) {
       server_.count_protocol_error();
@@ -105,6 +145,14 @@ void Connection::answered(std::size_t bytes) {
   if (was_saturated && !saturated()) {
     server_.loop().post([self = shared_from_this()] { self->take_frames(); });
   }
+}
+
+void Connection::read_elsewhere(std::size_t bytes, std::function<void()> work, std::function<void()> done) {
+  add_unanswered(bytes);
+  server_.readers().run(std::move(work), [weak = weak_from_this(), bytes, done = std::move(done)] {
+    done();
+    if (const auto self = weak.lock()) self->answered(bytes);
+  });
 }
 
 Result<void> Connection::on_frame(const FrameDecoder::Frame& frame) {
@@ -159,7 +207,6 @@ Result<void> Connection::on_hello(const FrameDecoder::Frame& frame) {
                                    to_string(options.cluster_uuid) + ", not " + to_string(hello->cluster_uuid));
   }
   welcomed_ = true;
-  deadline_.cancel();
   const replication::Limits& limits = server_.shard().limits();
   send(FrameType::welcome, 0, Term(),
        encode(Welcome{.version = kProtocolVersion, .cluster_name = options.cluster_name,
@@ -258,9 +305,7 @@ void Connection::send(FrameType type, std::uint32_t channel, Term term, ByteView
   piece.bytes.resize(at + header.size() + payload.size());
   std::copy(header.begin(), header.end(), piece.bytes.begin() + static_cast<std::ptrdiff_t>(at));
   std::copy(payload.begin(), payload.end(), piece.bytes.begin() + static_cast<std::ptrdiff_t>(at + header.size()));
-  piece.total += header.size() + payload.size();
-  queue_bytes_ += header.size() + payload.size();
-  schedule_write();
+  add_queued(piece, header.size() + payload.size());
 }
 
 void Connection::send_records(std::uint32_t channel, Term term, const Records& records,
@@ -275,12 +320,27 @@ void Connection::send_records(std::uint32_t channel, Term term, const Records& r
   piece.bytes.resize(at + header.size() + fixed.size());
   std::copy(header.begin(), header.end(), piece.bytes.begin() + static_cast<std::ptrdiff_t>(at));
   std::copy(fixed.begin(), fixed.end(), piece.bytes.begin() + static_cast<std::ptrdiff_t>(at + header.size()));
-  const std::size_t total = header.size() + fixed.size() + records.bytes;
-  piece.batches = std::move(batches);
-  piece.total += total;
-  queue_bytes_ += total;
+  if (kept_by(batches) >
+      kKeptPerByte * records.bytes) {  // small batches of large chunks, or each of a chunk of its own
+    for (const wal::BatchRef& batch : batches)
+      piece.bytes.insert(piece.bytes.end(), batch.bytes.begin(), batch.bytes.end());
+  } else {
+    piece.batches = std::move(batches);
+  }
+  add_queued(piece, header.size() + fixed.size() + records.bytes);
   server_.note_queue(queue_bytes_);
+}
+
+void Connection::add_queued(Piece& piece, std::size_t bytes) {
+  piece.total += bytes;
+  queue_bytes_ += bytes;
+  server_.add_queued(bytes);
   schedule_write();
+}
+
+void Connection::release_queued(std::size_t bytes) {
+  queue_bytes_ -= bytes;
+  server_.remove_queued(bytes);
 }
 
 void Connection::send_error(std::uint32_t channel, std::uint64_t request, const Error& error) {
@@ -298,22 +358,32 @@ void Connection::schedule_write() {
 }
 
 void Connection::write_more() {
-  if (closed_ || in_write_ > 0 || queue_.empty()) return;
-  std::vector<ByteView> pieces;
-  std::size_t bytes = 0;
-  while (in_write_ < queue_.size() && bytes < kWriteBytes && pieces.size() < kWritePieces) {
-    const Piece& piece = queue_[in_write_++];
-    pieces.emplace_back(piece.bytes);
-    for (const wal::BatchRef& batch : piece.batches) pieces.push_back(batch.bytes);
-    bytes += piece.total;
+  if (closed_) return;
+  if (in_write_ == 0) {
+    if (queue_.empty()) return;
+    std::size_t bytes = 0;
+    while (in_write_ < queue_.size() && bytes < kWriteBytes && unwritten_.size() < kWritePieces) {
+      const Piece& piece = queue_[in_write_++];
+      unwritten_.emplace_back(piece.bytes);
+      for (const wal::BatchRef& batch : piece.batches) unwritten_.push_back(batch.bytes);
+      bytes += piece.total;
+    }
   }
-  stream_->write(pieces, [self = shared_from_this()](bool ok) { self->on_written(ok); });
+  stream_->write(unwritten_, [self = shared_from_this()](std::size_t bytes) { self->on_written(bytes); });
 }
 
-void Connection::on_written(bool ok) {
-  if (!ok) return close();
+void Connection::on_written(std::size_t bytes) {
+  if (bytes == 0) return close();
+  waiting_for_.taken = true;
+  std::size_t whole = 0;
+  while (whole < unwritten_.size() && unwritten_[whole].size() <= bytes) bytes -= unwritten_[whole++].size();
+  unwritten_.erase(unwritten_.begin(), unwritten_.begin() + static_cast<std::ptrdiff_t>(whole));
+  if (!unwritten_.empty()) {
+    unwritten_.front() = unwritten_.front().subspan(bytes);
+    return write_more();
+  }
   for (; in_write_ > 0; --in_write_) {
-    queue_bytes_ -= queue_.front().total;
+    release_queued(queue_.front().total);
     queue_.pop_front();
   }
   if (failed_ && queue_.empty()) return stream_->finish();
@@ -329,10 +399,22 @@ bool Connection::may_send() {
   return can_send();
 }
 
-Connection::Room::Room(Connection& connection) : connection_(connection) { connection_.room_bytes_ += kRecordsFrameBytes; }
+// One that has nothing to send yet may always fetch something, or those who do not read would lock out those who do.
+bool Connection::can_send() const {
+  const std::size_t held = queue_bytes_ + room_bytes_;
+  return held < kQueueBytesMax && !failed_ && !closed_ && (held == 0 || !server_.crowded());
+}
+
+std::size_t Connection::fetch_bytes_max() const { return server_.crowded() ? kCrowdedFetchBytes : kRecordsFrameBytes; }
+
+Connection::Room::Room(Connection& connection) : connection_(connection), bytes_(connection.fetch_bytes_max()) {
+  connection_.room_bytes_ += bytes_;
+  connection_.server_.add_queued(bytes_);
+}
 
 Connection::Room::~Room() {
-  connection_.room_bytes_ -= kRecordsFrameBytes;
+  connection_.room_bytes_ -= bytes_;
+  connection_.server_.remove_queued(bytes_);
   if (!connection_.waiting_ || !connection_.can_send()) return;
   if (const auto self = connection_.weak_from_this().lock()) {
     self->server_.loop().post([self] { self->wake_sessions(); });

@@ -3,19 +3,20 @@
 // One accepted connection: cuts its bytes into frames, does the handshake, hands frames to the sessions of its
 // channels, and sends what they give it from one bounded queue.
 //
-// What bounds its memory: one frame being read; requests, whose answers are small, up to kUnansweredMax, after which it
-// stops reading; sessions that fetch what they send only while may_send(), and hold Room for it meanwhile.
+// What bounds its memory: one frame being read; requests, whose answers are small, and reads from disk, also those of
+// sessions that are gone, up to kUnansweredMax, after which it stops reading; sessions that fetch what they send only
+// while may_send(), and hold Room for it meanwhile. What bounds its time: tick().
 // Thread: shard.
 
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
 
 #include "rpc/stream/byte_stream.h"
-#include "rpc/stream/loop.h"
 #include "rpc/wire/frame.h"
 #include "rpc/wire/messages.h"
 #include "wal/chunk.h"
@@ -46,8 +47,15 @@ class Session : public std::enable_shared_from_this<Session> {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  static constexpr std::chrono::seconds kHandshakeDeadline{5};
-  static constexpr std::chrono::seconds kLingerDeadline{2};
+  static constexpr std::chrono::seconds kTick{1};
+  // In ticks.
+  static constexpr unsigned kHandshakeDeadline = 5;
+  static constexpr unsigned kLingerDeadline = 2;   // of a connection that failed
+  static constexpr unsigned kFrameDeadline = 30;   // for a frame to arrive, and one more for each kFrameBytesATick
+  static constexpr unsigned kWriteDeadline = 30;   // without a byte taken by a peer that is sent something
+  static constexpr unsigned kQuietDeadline = 30;   // without a byte from the peer: PING
+  static constexpr unsigned kSilentDeadline = 60;  // the end
+  static constexpr std::size_t kFrameBytesATick = 64u << 10;
   static constexpr std::size_t kChannelsMax = 1024;
   static constexpr std::size_t kQueueBytesMax = 4u << 20;  // sessions stop sending data above it
   static constexpr std::size_t kUnansweredMax = 8192;      // requests
@@ -60,12 +68,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Says why, then closes.
   void fail(Error error);
   void close();
+  // Every kTick: ends what has waited for its peer long enough.
+  void tick();
 
   // For sessions.
   Server& server() { return server_; }
   // Whether the queue has room for more; if not, on_writable() comes when it has.
   bool may_send();
-  // A part of the queue's room, held while records are fetched: what many sessions fetch at once fits as well.
+  // What a session may fetch at once.
+  std::size_t fetch_bytes_max() const;
+  // That much of the queue's room, held while records are fetched: what many sessions fetch at once fits as well.
   class Room {
    public:
     explicit Room(Connection& connection);
@@ -75,21 +87,36 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
    private:
     Connection& connection_;
+    std::size_t bytes_;
   };
   void send(FrameType type, std::uint32_t channel, Term term, ByteView payload);
-  // The batches are sent from where they are, without a copy.
+  // The batches are sent from where they are, without a copy, unless that would keep far more memory than they have.
   void send_records(std::uint32_t channel, Term term, const Records& records, std::vector<wal::BatchRef> batches);
   void send_error(std::uint32_t channel, std::uint64_t request, const Error& error);
   void end_session(std::uint32_t channel, const Error& error);  // ERROR, then the channel is free
   // Requests under way; the connection reads on only below the limits.
   void add_unanswered(std::size_t bytes);
   void answered(std::size_t bytes);
+  // ReaderPool::run(), counted among the unanswered until `done` ran; `bytes` is what the job holds. `done` runs even
+  // if the connection is gone by then.
+  void read_elsewhere(std::size_t bytes, std::function<void()> work, std::function<void()> done);
 
  private:
   struct Piece {
     std::vector<std::byte> bytes;          // frame headers and small frames
     std::vector<wal::BatchRef> batches;    // sent behind them
     std::size_t total = 0;
+  };
+  // What tick() counts, in ticks.
+  struct Waiting {
+    unsigned handshake = 0;
+    unsigned linger = 0;
+    unsigned frame = 0;
+    unsigned write = 0;
+    unsigned silence = 0;
+    bool heard = false;  // since the last tick
+    bool frame_done = false;  // since the last tick
+    bool taken = false;  // the peer took bytes since the last tick
   };
 
   void read_more();
@@ -102,18 +129,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Piece& tail_piece();
   void schedule_write();
   void write_more();
-  void on_written(bool ok);
-  bool can_send() const { return queue_bytes_ + room_bytes_ < kQueueBytesMax && !failed_ && !closed_; }
+  void on_written(std::size_t bytes);
+  void add_queued(Piece& piece, std::size_t bytes);
+  void release_queued(std::size_t bytes);
+  bool can_send() const;
   void wake_sessions();
   bool saturated() const { return unanswered_ >= kUnansweredMax || unanswered_bytes_ >= kUnansweredBytesMax; }
 
   Server& server_;
   std::unique_ptr<ByteStream> stream_;
   FrameDecoder decoder_;
-  Loop::Timer deadline_;
+  Waiting waiting_for_;
   std::map<std::uint32_t, std::shared_ptr<Session>> sessions_;
   std::deque<Piece> queue_;
   std::size_t in_write_ = 0;  // pieces at the queue's front that the stream holds
+  std::vector<ByteView> unwritten_;  // of those, what it has not taken yet
   std::size_t queue_bytes_ = 0;
   std::size_t room_bytes_ = 0;       // held by sessions
   bool waiting_ = false;             // a session found no room

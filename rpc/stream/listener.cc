@@ -1,12 +1,17 @@
 #include "rpc/stream/listener.h"
 
+#include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
-#include <boost/asio/write.hpp>
+#include <climits>
+#include <utility>
 #include <vector>
 
 namespace walraft::rpc {
@@ -17,10 +22,14 @@ using asio::ip::tcp;
 using ErrorCode = boost::system::error_code;
 using namespace std::chrono_literals;
 
-std::string text_of(const tcp::endpoint& endpoint) {
-  const auto address = endpoint.address().to_string();
-  const auto port = std::to_string(endpoint.port());
-  return endpoint.address().is_v6() ? "[" + address + "]:" + port : address + ":" + port;
+std::string machine_of(const asio::ip::address& address) {
+  if (address.is_v4()) return address.is_loopback() ? "local" : address.to_string();
+  const asio::ip::address_v6 v6 = address.to_v6();
+  if (v6.is_v4_mapped()) return machine_of(asio::ip::make_address_v4(asio::ip::v4_mapped, v6));
+  if (v6.is_loopback()) return "local";
+  auto bytes = v6.to_bytes();
+  std::fill(bytes.begin() + 8, bytes.end(), std::uint8_t{0});
+  return asio::ip::address_v6(bytes).to_string() + "/64";
 }
 
 class TcpStream final : public ByteStream {
@@ -28,7 +37,7 @@ class TcpStream final : public ByteStream {
   explicit TcpStream(tcp::socket socket) : inside_(std::make_shared<Inside>(std::move(socket))) {
     ErrorCode ignored;
     const auto endpoint = inside_->socket.remote_endpoint(ignored);
-    peer_ = ignored ? "a closed connection" : text_of(endpoint);
+    peer_ = ignored ? "a closed connection" : machine_of(endpoint.address());
     inside_->socket.set_option(tcp::no_delay(true), ignored);
     inside_->socket.set_option(asio::socket_base::keep_alive(true), ignored);
     // A peer that vanished without a word is noticed in half a minute, idle or not.
@@ -49,10 +58,10 @@ class TcpStream final : public ByteStream {
   void write(std::span<const ByteView> pieces, OnWritten done) override {
     inside_->buffers.clear();
     for (const ByteView piece : pieces) inside_->buffers.emplace_back(piece.data(), piece.size());
-    asio::async_write(inside_->socket, inside_->buffers,
-                      [inside = inside_, done = std::move(done)](ErrorCode failed, std::size_t) {
-                        if (inside->open) done(!failed);
-                      });
+    inside_->socket.async_write_some(inside_->buffers,
+                                     [inside = inside_, done = std::move(done)](ErrorCode failed, std::size_t bytes) {
+                                       if (inside->open) done(failed ? 0 : bytes);
+                                     });
   }
 
   void finish() override {
@@ -104,29 +113,61 @@ Result<tcp::endpoint> parse_address(const std::string& address) {
 }  // namespace
 
 struct Listener::Inside : std::enable_shared_from_this<Inside> {
-  Inside(Loop& loop, OnAccept handler)
-      : acceptor(loop.context()), retry(loop), on_accept(std::move(handler)) {}
+  Inside(AsioLoop& loop, OnAccept handler) : acceptor(loop.context()), retry(loop), on_accept(std::move(handler)) {
+    rlimit limit{};
+    const bool known = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    const rlim_t most = known ? std::min<rlim_t>(limit.rlim_cur, INT_MAX) : INT_MAX;
+    descriptor_limit = static_cast<int>(most - std::min(most / 4, kReservedMax));
+    take_spare();
+  }
+  ~Inside() {
+    if (spare >= 0) ::close(spare);
+  }
+
+  void take_spare() {
+    if (spare < 0) spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  }
 
   void accept() {
     acceptor.async_accept([self = shared_from_this()](ErrorCode failed, tcp::socket socket) {
       if (!self->acceptor.is_open()) return;
-      if (!failed) {
+      if (failed) return self->back_off(failed);
+      // The kernel gives the lowest number that is free: as many descriptors as this are open.
+      if (socket.native_handle() >= self->descriptor_limit) {
+        ++self->refused;
+      } else {
         self->on_accept(std::make_unique<TcpStream>(std::move(socket)));
-        return self->accept();
       }
-      // Out of descriptors, most likely (fault:P6): the connections that are open go on, the next one waits a little.
-      self->retry.start(100ms, [self] {
-        if (self->acceptor.is_open()) self->accept();
-      });
+      self->accept();
     });
   }
 
+  // The connections that are open go on; who comes now is closed rather than kept waiting.
+  void back_off(ErrorCode why) {
+    if (why == boost::system::errc::too_many_files_open || why == boost::system::errc::too_many_files_open_in_system) {
+      ++refused;
+      if (spare >= 0) ::close(std::exchange(spare, -1));
+      ErrorCode ignored;
+      acceptor.non_blocking(true, ignored);
+      acceptor.accept(ignored).close(ignored);
+      take_spare();
+    }
+    retry.start(100ms, [self = shared_from_this()] {
+      self->take_spare();
+      if (self->acceptor.is_open()) self->accept();
+    });
+  }
+
+  static constexpr rlim_t kReservedMax = 128;
   tcp::acceptor acceptor;
   Loop::Timer retry;
   OnAccept on_accept;
+  int descriptor_limit = INT_MAX;
+  int spare = -1;
+  std::uint64_t refused = 0;
 };
 
-Result<std::unique_ptr<Listener>> Listener::listen(Loop& loop, const std::string& address, OnAccept on_accept) {
+Result<std::unique_ptr<Listener>> Listener::listen(AsioLoop& loop, const std::string& address, OnAccept on_accept) {
   const auto endpoint = parse_address(address);
   if (!endpoint) return std::unexpected(endpoint.error());
   auto inside = std::make_shared<Inside>(loop, std::move(on_accept));
@@ -158,5 +199,7 @@ std::uint16_t Listener::port() const {
   ErrorCode ignored;
   return inside_->acceptor.local_endpoint(ignored).port();
 }
+
+std::uint64_t Listener::refused() const { return inside_->refused; }
 
 }  // namespace walraft::rpc

@@ -1,14 +1,20 @@
 #pragma once
 
-// Accepts TCP connections on one address. Thread: shard.
+// Accepts TCP connections on one address.
+//
+// Descriptors run out before connections may (fault:P6): the last quarter of what the process may open, at most 128, is
+// left to the log's files, and a connection that would take one of them is closed at once. When even accepting fails,
+// a spare descriptor is given up to take the next connection and close it, so that its peer is told instead of kept
+// waiting; then the listener rests for a moment.
+// Thread: shard.
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "rpc/stream/asio_loop.h"
 #include "rpc/stream/byte_stream.h"
-#include "rpc/stream/loop.h"
 #include "wal/base/result.h"
 
 namespace walraft::rpc {
@@ -19,10 +25,11 @@ class Listener {
 
   // `address` is "127.0.0.1:7400" or "[::1]:7400" ("[::]:7400" listens on both families); port 0 takes a free one.
   // Errors: `exists` if the address is in use, `invalid` if it is no address, `failed` for the rest.
-  static Result<std::unique_ptr<Listener>> listen(Loop& loop, const std::string& address, OnAccept on_accept);
+  static Result<std::unique_ptr<Listener>> listen(AsioLoop& loop, const std::string& address, OnAccept on_accept);
   ~Listener();  // stops accepting
 
   std::uint16_t port() const;
+  std::uint64_t refused() const;  // for want of descriptors
 
  private:
   struct Inside;

@@ -1,15 +1,11 @@
 #pragma once
 
-// The loop of a shard: one thread that waits for sockets, timers, the disk and what other threads post.
+// The loop of a shard, as those see it who run on it: post, and be called later. asio_loop.h is the real one; tests/sim
+// has one whose time a test lets pass.
 
 #include <chrono>
-#include <cstdint>
 #include <functional>
 #include <memory>
-
-namespace boost::asio {
-class io_context;
-}
 
 namespace walraft::rpc {
 
@@ -17,40 +13,32 @@ class Loop {
  public:
   using Task = std::function<void()>;
 
-  Loop();
-  ~Loop();  // drops what is posted and not run
-  Loop(const Loop&) = delete;
-  Loop& operator=(const Loop&) = delete;
+  virtual ~Loop() = default;
 
-  // Runs until stop(). The thread that calls it is the shard thread.
-  void run();
-  void stop();          // any thread
-  void post(Task task);  // any thread; runs soon, in order
+  // Any thread; runs soon on the shard thread, in order, never from within the call.
+  virtual void post(Task task) = 0;
 
-  // Calls `ready` whenever the descriptor is readable. The owner keeps it open as long as the loop lives. Thread: shard.
-  void watch(int descriptor, Task ready);
-
-  // SIGTERM and SIGINT, delivered on the loop: first and later ones.
-  void on_signals(std::function<void(int)> handler);
-
-  boost::asio::io_context& context();
-
-  // One shot; the destructor cancels. Thread: shard.
+  // One shot; the destructor cancels. Thread: shard. Does not outlive the loop.
   class Timer {
    public:
-    explicit Timer(Loop& loop);
-    ~Timer();
-    void start(std::chrono::microseconds delay, Task task);  // replaces what was started before
-    void cancel();
+    explicit Timer(Loop& loop) : inside_(loop.make_timer()) {}
+    void start(std::chrono::microseconds delay, Task task) { inside_->start(delay, std::move(task)); }  // replaces
+    void cancel() { inside_->cancel(); }
+
+    // What a kind of loop makes of it.
+    class Inside {
+     public:
+      virtual ~Inside() = default;  // cancels
+      virtual void start(std::chrono::microseconds delay, Task task) = 0;
+      virtual void cancel() = 0;
+    };
 
    private:
-    struct State;
-    std::shared_ptr<State> state_;
+    std::unique_ptr<Inside> inside_;
   };
 
- private:
-  struct Inside;
-  std::unique_ptr<Inside> inside_;
+ protected:
+  virtual std::unique_ptr<Timer::Inside> make_timer() = 0;
 };
 
 }  // namespace walraft::rpc

@@ -2,9 +2,9 @@
 
 namespace walraft::rpc {
 
-ReaderPool::ReaderPool(Loop& loop) : loop_(loop), thread_([this] { loop_of_thread(); }) {}
+ReaderThread::ReaderThread(Loop& loop) : loop_(loop), thread_([this] { loop_of_thread(); }) {}
 
-ReaderPool::~ReaderPool() {
+ReaderThread::~ReaderThread() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
@@ -13,7 +13,7 @@ ReaderPool::~ReaderPool() {
   thread_.join();
 }
 
-void ReaderPool::run(std::function<void()> work, std::function<void()> done) {
+void ReaderThread::run(std::function<void()> work, std::function<void()> done) {
   {
     const std::lock_guard lock(mutex_);
     jobs_.push_back({std::move(work), std::move(done)});
@@ -21,7 +21,7 @@ void ReaderPool::run(std::function<void()> work, std::function<void()> done) {
   changed_.notify_one();
 }
 
-void ReaderPool::loop_of_thread() {
+void ReaderThread::loop_of_thread() {
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return ending_ || !jobs_.empty(); });

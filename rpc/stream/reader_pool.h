@@ -1,9 +1,8 @@
 #pragma once
 
-// The thread that reads old data from disk, so that the shard's loop never does.
+// Where old data is read from disk, so that the shard's loop never does it.
 
 #include <condition_variable>
-#include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -15,12 +14,20 @@ namespace walraft::rpc {
 
 class ReaderPool {
  public:
-  explicit ReaderPool(Loop& loop);
-  ~ReaderPool();  // finishes the job under way, drops the others
+  virtual ~ReaderPool() = default;
 
-  // Runs `work` on the pool's thread, then `done` on the loop. Jobs run in order. Thread: shard. Callers keep at most
-  // one job each, so the queue is bounded by the number of sessions.
-  void run(std::function<void()> work, std::function<void()> done);
+  // Runs `work` elsewhere, then `done` on the loop. Jobs run in order. Thread: shard. Callers bound how many they have
+  // there: Connection counts them among its unanswered requests.
+  virtual void run(std::function<void()> work, std::function<void()> done) = 0;
+};
+
+// The thread that does it.
+class ReaderThread final : public ReaderPool {
+ public:
+  explicit ReaderThread(Loop& loop);
+  ~ReaderThread() override;  // finishes the job under way, drops the others
+
+  void run(std::function<void()> work, std::function<void()> done) override;
 
  private:
   struct Job {

@@ -14,7 +14,7 @@ constexpr std::size_t kRequestsMax = 64;  // waiting on one session
 class ReaderSession final : public Session {
  public:
   ReaderSession(Connection& connection, std::uint32_t channel, replication::Replica& replica)
-      : Session(connection, channel), replica_(replica), source_(replica, connection.server().readers()) {
+      : Session(connection, channel), replica_(replica), source_(replica, connection) {
     connection_.send(FrameType::opened, channel_, replica_.term(),
                      encode(Opened{.log_id = replica_.identity().id, .log_uuid = replica_.identity().log,
                                    .trim = replica_.first_offset(), .commit = replica_.committed(),
@@ -60,8 +60,8 @@ class ReaderSession final : public Session {
     while (!requests_.empty() && !fetching_ && connection_.may_send()) {
       if (next_ >= end_) return send({}, next_, true);
       fetching_ = true;
+      const std::size_t bytes = std::clamp<std::size_t>(bytes_left_, 1, connection_.fetch_bytes_max());
       room_.emplace(connection_);
-      const std::size_t bytes = std::clamp<std::size_t>(bytes_left_, 1, kRecordsFrameBytes);
       returned_ = false;
       source_.fetch(next_, bytes, [this](Result<RecordSource::Batches> batches) {
         fetching_ = false;

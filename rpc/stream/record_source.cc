@@ -4,7 +4,8 @@
 
 namespace walraft::rpc {
 
-RecordSource::RecordSource(replication::Replica& replica, ReaderPool& pool) : replica_(replica), pool_(pool) {}
+RecordSource::RecordSource(replication::Replica& replica, Connection& connection)
+    : replica_(replica), connection_(connection) {}
 
 RecordSource::~RecordSource() { *alive_ = false; }
 
@@ -29,12 +30,14 @@ void RecordSource::resolve(const From& from, std::function<void(Result<Offset>)>
   if (first == committed) return done(committed);
   auto reader = std::make_shared<wal::LogReader>(replica_.view());
   auto found = std::make_shared<Result<Offset>>();
-  pool_.run([alive = alive_, reader, found, at = static_cast<std::int64_t>(from.value)] {
-              if (*alive) *found = reader->find_time(at);
-            },
-            [alive = alive_, found, done = std::move(done)] {
-              if (*alive) done(std::move(*found));
-            });
+  connection_.read_elsewhere(
+      reader->memory_bytes(),
+      [alive = alive_, reader, found, at = static_cast<std::int64_t>(from.value)] {
+        if (*alive) *found = reader->find_time(at);
+      },
+      [alive = alive_, found, done = std::move(done)] {
+        if (*alive) done(std::move(*found));
+      });
 }
 
 void RecordSource::fetch(Offset from, std::size_t bytes_max, std::function<void(Result<Batches>)> done) {
@@ -49,14 +52,16 @@ void RecordSource::fetch(Offset from, std::size_t bytes_max, std::function<void(
     Result<void> result;
   };
   auto job = std::make_shared<Job>();
-  pool_.run([alive = alive_, reader = reader_, job, from, bytes_max] {
-              if (*alive) job->result = reader->read(from, bytes_max, job->batches);
-            },
-            [alive = alive_, job, done = std::move(done), name = replica_.name()] {
-              if (!*alive) return;
-              if (!job->result) return done(std::unexpected(std::move(job->result.error()).at("log \"" + name + "\"")));
-              done(std::move(job->batches));
-            });
+  connection_.read_elsewhere(
+      reader_->memory_bytes(),
+      [alive = alive_, reader = reader_, job, from, bytes_max] {
+        if (*alive) job->result = reader->read(from, bytes_max, job->batches);
+      },
+      [alive = alive_, job, done = std::move(done), name = replica_.name()] {
+        if (!*alive) return;
+        if (!job->result) return done(std::unexpected(std::move(job->result.error()).at("log \"" + name + "\"")));
+        done(std::move(job->batches));
+      });
 }
 
 }  // namespace walraft::rpc

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "replication/replica/replica.h"
-#include "rpc/stream/reader_pool.h"
+#include "rpc/stream/connection.h"
 #include "rpc/wire/messages.h"
 #include "wal/base/result.h"
 #include "wal/chunk.h"
@@ -22,7 +22,7 @@ class RecordSource {
  public:
   using Batches = std::vector<wal::BatchRef>;
 
-  RecordSource(replication::Replica& replica, ReaderPool& pool);
+  RecordSource(replication::Replica& replica, Connection& connection);
   ~RecordSource();  // no callback runs any more
 
   // The offset that `from` means now. `done` may run from within the call.
@@ -35,7 +35,7 @@ class RecordSource {
 
  private:
   replication::Replica& replica_;
-  ReaderPool& pool_;
+  Connection& connection_;  // outlives us
   std::shared_ptr<wal::LogReader> reader_;  // used by the pool's thread while a fetch is under way
   // Read by the pool's thread too: what nobody waits for any more is not read.
   std::shared_ptr<std::atomic<bool>> alive_ = std::make_shared<std::atomic<bool>>(true);

@@ -11,11 +11,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <unordered_set>
+#include <unordered_map>
 
 #include "replication/state/catalogue.h"
 #include "rpc/stream/byte_stream.h"
-#include "rpc/stream/listener.h"
 #include "rpc/stream/loop.h"
 #include "rpc/stream/reader_pool.h"
 #include "wal/base/ids.h"
@@ -23,7 +22,9 @@
 
 namespace walraft::rpc {
 
+class AsioLoop;
 class Connection;
+class Listener;
 
 struct ServerOptions {
   std::string address = "127.0.0.1:7400";
@@ -36,20 +37,33 @@ struct ServerOptions {
 
 struct ServerStats {
   std::uint64_t connections_accepted = 0;
-  std::uint64_t connections_refused = 0;  // above connections_max
+  std::uint64_t connections_refused = 0;  // above connections_max, or above what one machine may have of it
   std::uint64_t protocol_errors = 0;      // connections ended because of what they sent
+  std::uint64_t timeouts = 0;             // connections ended because of what they did not send, or not take
   std::size_t queue_bytes_max = 0;        // that any connection ever had waiting to be sent
 };
 
 class Server {
  public:
-  // All references outlive the server. Errors: those of Listener::listen().
-  static Result<std::unique_ptr<Server>> start(Loop& loop, replication::Shard& shard,
+  // What waits to be sent on all connections. Beyond it each connection sends one small frame at a time.
+  static constexpr std::size_t kQueueBytesMax = 64u << 20;
+  // Refused connections that are told why. More of them are closed at once.
+  static constexpr std::size_t kRefusedMax = 64;
+
+  // Listens on options.address. All references outlive the server. Errors: those of Listener::listen().
+  static Result<std::unique_ptr<Server>> start(AsioLoop& loop, replication::Shard& shard,
                                                replication::Catalogue& catalogue, const ServerOptions& options);
+  // One that listens nowhere: accept() gives it what it serves.
+  Server(Loop& loop, std::unique_ptr<ReaderPool> readers, replication::Shard& shard, replication::Catalogue& catalogue,
+         const ServerOptions& options);
   ~Server();  // closes all connections
 
-  std::uint16_t port() const { return listener_->port(); }
-  std::size_t connections() const { return connections_.size(); }
+  // A connection was made. Of connections_max one machine gets three quarters at most; and the last sixteenth is for
+  // those who come from the loopback interface: who runs the node must get in while others flood it.
+  void accept(std::unique_ptr<ByteStream> stream);
+
+  std::uint16_t port() const;
+  std::size_t connections() const { return connections_.size() - refused_; }
   const ServerStats& stats() const { return stats_; }
 
   // Takes no new connections and no new requests; answers under way are still sent.
@@ -59,16 +73,21 @@ class Server {
   Loop& loop() { return loop_; }
   replication::Shard& shard() { return shard_; }
   replication::Catalogue& catalogue() { return catalogue_; }
-  ReaderPool& readers() { return readers_; }
+  ReaderPool& readers() { return *readers_; }
   const ServerOptions& options() const { return options_; }
   bool draining() const { return draining_; }
   void count_protocol_error() { ++stats_.protocol_errors; }
+  void count_timeout() { ++stats_.timeouts; }
   void note_queue(std::size_t bytes) { stats_.queue_bytes_max = std::max(stats_.queue_bytes_max, bytes); }
+  void add_queued(std::size_t bytes) { queued_bytes_ += bytes; }
+  void remove_queued(std::size_t bytes) { queued_bytes_ -= bytes; }
+  std::size_t queued_bytes() const { return queued_bytes_; }
+  bool crowded() const { return queued_bytes_ >= kQueueBytesMax; }
   void forget(Connection& connection);
 
  private:
-  Server(Loop& loop, replication::Shard& shard, replication::Catalogue& catalogue, const ServerOptions& options);
-  void accept(std::unique_ptr<ByteStream> stream);
+  std::size_t places_for(const std::string& machine) const;
+  void tick();
 
   Loop& loop_;
   replication::Shard& shard_;
@@ -76,9 +95,13 @@ class Server {
   ServerOptions options_;
   ServerStats stats_;
   bool draining_ = false;
-  std::unordered_set<std::shared_ptr<Connection>> connections_;
-  ReaderPool readers_;
-  std::unique_ptr<Listener> listener_;
+  std::size_t queued_bytes_ = 0;
+  std::unordered_map<std::shared_ptr<Connection>, std::string> connections_;  // by machine; "" for refused ones
+  std::unordered_map<std::string, std::size_t> machines_;                     // connections of each
+  std::size_t refused_ = 0;                                                   // among connections_
+  std::unique_ptr<ReaderPool> readers_;
+  Loop::Timer ticker_;  // every second
+  std::unique_ptr<Listener> listener_;  // null: none
 };
 
 }  // namespace walraft::rpc

@@ -13,7 +13,9 @@ constexpr std::uint64_t kCreditMax = 1u << 30;
 class SubscriberSession final : public Session, public replication::Replica::Listener {
  public:
   SubscriberSession(Connection& connection, std::uint32_t channel, replication::Replica& replica, const Open& open)
-      : Session(connection, channel), replica_(replica), source_(replica, connection.server().readers()),
+      : Session(connection, channel),
+        replica_(replica),
+        source_(replica, connection),
         credit_(std::min(open.credit, kCreditMax)) {
     replica_.add_listener(*this);
   }
@@ -59,8 +61,8 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
     const auto keep = weak_from_this().lock();
     while (!fetching_ && !failed_ && credit_ > 0 && next_ < replica_.committed() && connection_.may_send()) {
       fetching_ = true;
+      const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(credit_, connection_.fetch_bytes_max()));
       room_.emplace(connection_);
-      const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(credit_, kRecordsFrameBytes));
       source_.fetch(next_, bytes, [this](Result<RecordSource::Batches> batches) {
         fetching_ = false;
         if (batches) {

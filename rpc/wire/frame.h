@@ -97,6 +97,8 @@ class FrameDecoder {
 
   // Bytes of an unfinished frame are waiting.
   bool in_frame() const { return end_ > begin_; }
+  // Its length, as far as it is known: of its header before that has come.
+  std::size_t frame_bytes() const { return kFrameHeaderBytes + (header_ ? header_->length : 0); }
   std::size_t capacity() const { return buffer_.size(); }  // memory held
 
   static constexpr std::size_t kReadBytes = 64u << 10;

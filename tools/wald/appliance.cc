@@ -13,7 +13,7 @@
 
 #include "replication/replica/shard.h"
 #include "replication/state/catalogue.h"
-#include "rpc/stream/loop.h"
+#include "rpc/stream/asio_loop.h"
 #include "rpc/stream/server.h"
 #include "tools/wald/log.h"
 #include "tools/wald/notify.h"
@@ -198,7 +198,7 @@ class Appliance {
   }
 
   const Config& config_;
-  rpc::Loop loop_;
+  rpc::AsioLoop loop_;
   std::unique_ptr<wal::Disk> disk_;
   std::unique_ptr<wal::DataDirectory> data_;
   std::unique_ptr<replication::Shard> shard_;

@@ -23,7 +23,7 @@ T must(Result<T> result) {
 }  // namespace
 
 struct Node::Parts {
-  rpc::Loop loop;
+  rpc::AsioLoop loop;
   std::unique_ptr<wal::Disk> disk = wal::make_disk(wal::DiskMethod::automatic, system_clock());
   std::unique_ptr<wal::Directory> root;
   std::unique_ptr<wal::HardStateFile> hard_state;

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "replication/state/catalogue.h"
-#include "rpc/stream/loop.h"
+#include "rpc/stream/asio_loop.h"
 #include "rpc/stream/server.h"
 #include "wal/disk.h"
 #include "wal/hard_state.h"
