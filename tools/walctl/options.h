@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "tools/units.h"
 #include "wal/base/result.h"
 
 namespace walraft::walctl {
@@ -26,10 +27,6 @@ struct Global {
 
 // Says it on stderr; returns the exit code of the outcome table.
 int fail(const Error& error);
-
-// "4MiB", "300ms". `invalid` says what is allowed.
-Result<std::uint64_t> parse_bytes(const std::string& text);
-Result<std::chrono::microseconds> parse_duration(const std::string& text);
 
 // For names and messages that go to a terminal: control characters as \xNN.
 std::string printable(std::string_view text);
