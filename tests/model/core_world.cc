@@ -1,0 +1,338 @@
+#include "tests/model/core_world.h"
+
+#include <algorithm>
+
+#include "wal/base/check.h"
+
+namespace walraft::model {
+namespace {
+
+constexpr std::uint64_t kBatchBytes = 100;
+
+SessionId session_of(const StreamMessage& message) {
+  return std::visit([](const auto& m) { return m.session; }, message);
+}
+
+Digest chain(const Digest& before, const ModelBatch& batch) {
+  std::uint64_t hash = sim::mix64(before.low ^ sim::mix64(batch.index.value));
+  hash = sim::mix64(hash ^ sim::mix64(batch.term.value));
+  return {sim::mix64(hash ^ batch.content), 0};
+}
+
+}  // namespace
+
+CoreWorld::CoreWorld(const Options& options) : options_(options), rng_(options.seed) {
+  checks_.set_voters(options.nodes);
+  for (std::uint16_t i = 1; i <= options.nodes; ++i) {
+    nodes_[NodeId{i}];
+    start(NodeId{i});
+  }
+}
+
+std::vector<NodeId> CoreWorld::ids() const {
+  std::vector<NodeId> all;
+  for (const auto& [id, node] : nodes_) all.push_back(id);
+  return all;
+}
+
+void CoreWorld::start(NodeId id) {
+  Node& node = nodes_.at(id);
+  CHECK(node.core == nullptr);
+  node.rng = std::make_unique<sim::SimRng>(rng_.next());
+  replication::Boot boot;
+  boot.self = id;
+  boot.disk = Uuid{{static_cast<std::uint8_t>(id.value)}};
+  boot.incarnation = ++node.incarnation;
+  boot.ballot = node.ballot;
+  for (const ModelBatch& batch : node.log.batches) boot.log.append(batch.term);
+  boot.durable = node.log.durable;
+  boot.commit = node.commit_bound;
+  for (std::uint16_t i = 1; i <= options_.nodes; ++i) {
+    boot.members.members.push_back({NodeId{i}, Uuid{{static_cast<std::uint8_t>(i)}}, true});
+  }
+  node.core = std::make_unique<Core>(std::move(boot), options_.timing, *node.rng, now_us_);
+  node.core->set_window(options_.window_bytes);
+  checks_.on_restart(id);
+  settle(id);
+}
+
+void CoreWorld::crash(NodeId id, std::size_t kept) {
+  Node& node = nodes_.at(id);
+  CHECK(node.core != nullptr);
+  node.core.reset();
+  node.persisting.clear();
+  node.noop_wanted = false;
+  node.reads.clear();
+  node.disk_age_us = 0;
+  if (node.cutting) {  // either the cut counts or it does not
+    if (kept % 2 == 0) node.log.batches.resize(node.cutting->value);
+    node.cutting.reset();
+  }
+  const std::size_t end = std::min(node.log.batches.size(), node.log.durable.value + kept);
+  node.log.batches.resize(end);
+  node.log.durable = Index(end);
+  forget_streams(id);
+}
+
+void CoreWorld::forget_streams(NodeId id) {
+  // What is on its way arrives; nothing new comes from here, and the peers hear of it sooner or later.
+  for (const StreamKey& key : streams()) {
+    if (key.from == id || key.to == id) break_stream(key);
+  }
+}
+
+// --- Steps
+// ------------------------------------------------------------------------------------------------------------
+
+void CoreWorld::tick(NodeId id) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr) return;
+  node.core->tick(now_us_, node.disk_age_us);
+  settle(id);
+}
+
+bool CoreWorld::propose(NodeId id) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr || node.cutting) return false;
+  const auto stamp = node.core->stamp();
+  if (!stamp) return false;
+  append(id, make_batch(node, *stamp, false));
+  settle(id);
+  return true;
+}
+
+ModelBatch CoreWorld::make_batch(const Node& node, const replication::Stamp& stamp, bool noop) {
+  ModelBatch batch{stamp.index, stamp.term, noop ? 0 : ++made_, {}};
+  batch.digest = chain(digest_at(node, stamp.index), batch);
+  return batch;
+}
+
+Digest CoreWorld::digest_at(const Node& node, Index index) const {
+  return index == Index() ? Digest{} : node.log.batches[index.value - 1].digest;
+}
+
+void CoreWorld::append(NodeId id, ModelBatch batch) {
+  Node& node = nodes_.at(id);
+  CHECK(batch.index == node.log.end(), batch.index, node.log.end());
+  checks_.on_created(id, batch);
+  node.log.batches.push_back(batch);
+  node.core->on_appended(std::nullopt, now_us_);
+}
+
+bool CoreWorld::send_entries(NodeId id, NodeId peer, std::size_t batches) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr) return false;
+  const auto sending = node.core->next_send(peer);
+  if (!sending) return false;
+  const std::size_t from = sending->head.from.value;
+  const std::size_t room = std::max<std::size_t>(1, sending->bytes_max / kBatchBytes);
+  const std::size_t end = std::min({from + batches, from + room, static_cast<std::size_t>(sending->end.value)});
+  CHECK(end > from && end <= node.log.batches.size(), end, from);
+  std::vector<ModelBatch> content(node.log.batches.begin() + static_cast<std::ptrdiff_t>(from),
+                                  node.log.batches.begin() + static_cast<std::ptrdiff_t>(end));
+  const auto key = StreamKey{id, peer, sending->head.session};
+  node.core->on_sent(peer, sending->head.session, Index(end), content.size() * kBatchBytes);
+  if (streams_.contains(key)) streams_[key].push_back({std::pair(sending->head, std::move(content))});
+  settle(id);
+  return true;
+}
+
+bool CoreWorld::transfer(NodeId id, NodeId to) {
+  Node& node = nodes_.at(id);
+  const bool begun = node.core != nullptr && node.core->transfer(to, now_us_);
+  if (begun) settle(id);
+  return begun;
+}
+
+bool CoreWorld::read(NodeId id) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr) return false;
+  const std::uint64_t token = ++reads_;
+  node.reads[token] = checks_.committed();
+  const bool begun = node.core->read_index(token, now_us_);
+  if (!begun) node.reads.erase(token);
+  settle(id);
+  return begun;
+}
+
+bool CoreWorld::persist(NodeId id) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr || node.persisting.empty()) return false;
+  const auto write = node.persisting.front();
+  node.persisting.pop_front();
+  node.ballot = write.ballot;
+  checks_.on_ballot(id, write.ballot);
+  node.core->on_persisted(write.version, now_us_);
+  settle(id);
+  return true;
+}
+
+bool CoreWorld::sync(NodeId id, Index to) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr || node.cutting || to <= node.log.durable || to > node.log.end()) return false;
+  node.log.durable = to;
+  node.core->on_durable(to, now_us_);
+  settle(id);
+  return true;
+}
+
+bool CoreWorld::finish_cut(NodeId id) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr || !node.cutting) return false;
+  node.log.batches.resize(node.cutting->value);
+  node.log.durable = std::min(node.log.durable, *node.cutting);
+  node.cutting.reset();
+  node.core->on_truncated(now_us_);
+  settle(id);
+  return true;
+}
+
+// --- The network
+// ------------------------------------------------------------------------------------------------------
+
+void CoreWorld::deliver_letter(std::size_t at, bool keep_copy) {
+  const Letter letter = letters_.at(at);
+  if (!keep_copy || is_cut(letter.from, letter.to)) drop_letter(at);
+  if (is_cut(letter.from, letter.to)) return;
+  Node& node = nodes_.at(letter.to);
+  if (node.core == nullptr) return;
+  node.core->receive(letter.from, letter.message, now_us_);
+  settle(letter.to);
+}
+
+std::vector<StreamKey> CoreWorld::streams() const {
+  std::vector<StreamKey> all;
+  for (const auto& [key, frames] : streams_) all.push_back(key);
+  return all;
+}
+
+std::vector<StreamKey> CoreWorld::ready_streams() const {
+  std::vector<StreamKey> ready;
+  for (const auto& [key, frames] : streams_) {
+    const Node& to = nodes_.at(key.to);
+    if (frames.empty() || to.core == nullptr || is_cut(key.from, key.to)) continue;
+    // Batches wait while the log is looked at or cut; what came before them has been taken.
+    const bool entries = frames.front().content.index() == 1;
+    const auto& upstream = to.core->upstream();
+    if (entries && upstream.is_session(key.from, key.session) && !upstream.takes_entries()) continue;
+    ready.push_back(key);
+  }
+  return ready;
+}
+
+void CoreWorld::deliver_frame(const StreamKey& key) {
+  auto& frames = streams_.at(key);
+  const Frame frame = std::move(frames.front());
+  frames.pop_front();
+  Node& node = nodes_.at(key.to);
+  if (const auto* message = std::get_if<StreamMessage>(&frame.content)) {
+    // A new session: the leader can answer on it.
+    if (std::holds_alternative<replication::Hello>(*message)) streams_[{key.to, key.from, key.session}];
+    node.core->receive(key.from, *message, now_us_);
+    return settle(key.to);
+  }
+  const auto& [head, batches] = std::get<1>(frame.content);
+  std::vector<replication::Entry> entries;
+  Digest before = head.from <= node.log.end() ? digest_at(node, head.from) : Digest{};
+  for (const ModelBatch& batch : batches) {
+    entries.push_back({batch.index, batch.term, chain(before, batch) == batch.digest, std::nullopt});
+    before = batch.digest;
+  }
+  const std::uint64_t end = node.core->log().end().value;
+  if (node.core->receive_entries(key.from, head, entries, now_us_) == Core::Frame::append) {
+    for (const ModelBatch& batch : batches) {
+      if (batch.index.value >= end) node.log.batches.push_back(batch);
+    }
+  }
+  settle(key.to);
+}
+
+void CoreWorld::cut(NodeId from, NodeId to, bool cut) {
+  if (cut) {
+    cuts_.insert({from, to});
+  } else {
+    cuts_.erase({from, to});
+  }
+}
+
+void CoreWorld::break_stream(const StreamKey& key) {
+  for (const StreamKey& side : {key, StreamKey{key.to, key.from, key.session}}) {
+    if (streams_.erase(side) == 0) continue;
+    Node& to = nodes_.at(side.to);
+    if (to.core == nullptr) continue;
+    to.core->on_stream_lost(side.from, side.session, now_us_);
+    settle(side.to);
+  }
+}
+
+// --- Readies
+// ----------------------------------------------------------------------------------------------------------
+
+void CoreWorld::settle(NodeId id) {
+  Node& node = nodes_.at(id);
+  while (node.core != nullptr) {
+    replication::Ready ready = node.core->ready();
+    const bool empty = !ready.persist && !ready.truncate_to && !ready.append_noop && ready.look_up.empty() &&
+                       ready.closed.empty() && ready.send.empty() && ready.reads.empty() && !ready.settled &&
+                       !ready.halt;
+    if (empty) break;
+    carry_out(id, std::move(ready));
+  }
+  if (node.core != nullptr) {
+    node.commit_bound = std::max(node.commit_bound, std::min(node.core->commit(), node.log.durable));
+  }
+  std::vector<CoreChecks::NodeView> views;
+  for (const auto& [other, state] : nodes_) views.push_back({other, state.core.get(), &state.log, &state.ballot});
+  checks_.after_step(id, views);
+}
+
+void CoreWorld::carry_out(NodeId id, replication::Ready ready) {
+  Node& node = nodes_.at(id);
+  if (ready.persist) node.persisting.push_back(*ready.persist);
+  if (ready.truncate_to) {
+    node.cutting = ready.truncate_to;
+    checks_.on_cut(id, *ready.truncate_to, node.core->commit());
+  }
+  for (const Index index : ready.look_up) node.core->on_digest(index, digest_at(node, index), now_us_);
+  for (const auto& closed : ready.closed) {
+    // What this side still had under way may arrive as stale bytes; what it would have received is lost.
+    streams_.erase({closed.peer, id, closed.session});
+  }
+  for (auto& envelope : ready.send) {
+    if (auto* control = std::get_if<ControlMessage>(&envelope.message)) {
+      letters_.push_back({id, envelope.to, std::move(*control)});
+      continue;
+    }
+    auto& message = std::get<StreamMessage>(envelope.message);
+    const StreamKey key{id, envelope.to, session_of(message)};
+    if (std::holds_alternative<replication::Hello>(message)) streams_[key];
+    const auto at = streams_.find(key);
+    if (at != streams_.end()) at->second.push_back({std::move(message)});
+  }
+  for (const auto& answer : ready.reads) {
+    const Index asked = node.reads.at(answer.token);
+    node.reads.erase(answer.token);
+    if (!answer.commit) continue;
+    ++reads_answered_;
+    if (*answer.commit < asked) {
+      checks_.fail("C4 Linearizable reads", "node " + walraft::describe(id) + " answers a read with " +
+                                                walraft::describe(*answer.commit) + ", when " +
+                                                walraft::describe(asked) + " was committed before it came");
+    }
+  }
+  if (ready.append_noop) node.noop_wanted = true;
+  if (node.noop_wanted && !node.cutting) {
+    node.noop_wanted = false;
+    if (const auto stamp = node.core->stamp_noop()) append(id, make_batch(node, *stamp, true));
+  }
+}
+
+std::string CoreWorld::describe() const {
+  std::string text;
+  for (const auto& [id, node] : nodes_) {
+    text += walraft::describe(id) + ' ' + (node.core ? node.core->describe() : std::string("down")) + '\n';
+  }
+  return text;
+}
+
+}  // namespace walraft::model

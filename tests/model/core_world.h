@@ -1,0 +1,151 @@
+#pragma once
+
+// Cores of one log with nothing real around them: logs are vectors, disks remember what they were told to sync, the
+// network is a bag of control messages and a queue for each direction of a stream session. Nothing happens by itself;
+// each verb is one step, and after each step all invariants are checked (core_checks.h).
+//
+// For scripts, random runs and exhaustive search of the protocol alone. The same core inside real replicas, logs and
+// disks is another world's business.
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "replication/core/core.h"
+#include "tests/model/core_checks.h"
+#include "tests/sim/sim_rng.h"
+
+namespace walraft::model {
+
+using replication::ControlMessage;
+using replication::Core;
+using replication::EntriesHead;
+using replication::SessionId;
+using replication::StreamMessage;
+
+// In flight on the control channel.
+struct Letter {
+  NodeId from;
+  NodeId to;
+  ControlMessage message;
+};
+
+// In flight on a stream, in order.
+struct Frame {
+  std::variant<StreamMessage, std::pair<EntriesHead, std::vector<ModelBatch>>> content;
+};
+
+// One direction of one session.
+struct StreamKey {
+  NodeId from;
+  NodeId to;
+  SessionId session;
+  auto operator<=>(const StreamKey&) const = default;
+};
+
+class CoreWorld {
+ public:
+  struct Options {
+    std::uint16_t nodes = 3;
+    std::uint64_t seed = 1;
+    replication::Timing timing;
+    std::uint64_t window_bytes = 1'000;  // each batch counts as 100
+  };
+  explicit CoreWorld(const Options& options);
+
+  // --- Time, and what nodes do ---
+  void advance(std::uint64_t by_us) { now_us_ += by_us; }
+  std::uint64_t now_us() const { return now_us_; }
+  void tick(NodeId node);
+  // The leader's client appends one batch; false if it may not now.
+  bool propose(NodeId node);
+  // The next frame to `peer`, of at most `batches`; false if there is nothing to send.
+  bool send_entries(NodeId node, NodeId peer, std::size_t batches);
+  bool transfer(NodeId node, NodeId to);
+  bool read(NodeId node);
+
+  // --- Disks ---
+  // The oldest ballot that waits is durable now; false if none waits.
+  bool persist(NodeId node);
+  // Everything written below `to` is durable now.
+  bool sync(NodeId node, Index to);
+  bool finish_cut(NodeId node);
+  // A disk whose oldest write is this old.
+  void stall_disk(NodeId node, std::uint64_t age_us) { nodes_.at(node).disk_age_us = age_us; }
+
+  // --- The network ---
+  std::size_t letters() const { return letters_.size(); }
+  const Letter& letter(std::size_t at) const { return letters_[at]; }
+  void deliver_letter(std::size_t at, bool keep_copy = false);
+  void drop_letter(std::size_t at) { letters_.erase(letters_.begin() + static_cast<std::ptrdiff_t>(at)); }
+  // Streams with something in flight that can be delivered.
+  std::vector<StreamKey> ready_streams() const;
+  void deliver_frame(const StreamKey& key);
+  // One way: letters are lost, frames wait. Heals with `cut` false.
+  void cut(NodeId from, NodeId to, bool cut);
+  bool is_cut(NodeId from, NodeId to) const { return cuts_.contains({from, to}); }
+  // Breaks a session: what is in flight is lost, both sides hear of it.
+  void break_stream(const StreamKey& key);
+  std::vector<StreamKey> streams() const;
+
+  // --- Crashes ---
+  // Power fails: what was not synced is gone, but for a prefix of `kept` written batches that happened to reach the
+  // disk.
+  void crash(NodeId node, std::size_t kept);
+  void start(NodeId node);
+  bool up(NodeId node) const { return nodes_.at(node).core != nullptr; }
+
+  const Core& core(NodeId node) const { return *nodes_.at(node).core; }
+  std::vector<NodeId> ids() const;
+  const ModelLog& log(NodeId node) const { return nodes_.at(node).log; }
+  bool persisting(NodeId node) const { return !nodes_.at(node).persisting.empty(); }
+  const CoreChecks& checks() const { return checks_; }
+  std::uint64_t reads_answered() const { return reads_answered_; }
+  // Empty, or the first broken rule.
+  const std::string& violation() const { return checks_.violation(); }
+  // One line a node.
+  std::string describe() const;
+
+ private:
+  struct Node {
+    std::unique_ptr<Core> core;  // none: down
+    std::unique_ptr<sim::SimRng> rng;
+    std::uint64_t incarnation = 0;
+    ModelLog log;
+    replication::Ballot ballot;  // durable
+    std::deque<replication::Ready::Persist> persisting;
+    std::optional<Index> cutting;
+    bool noop_wanted = false;
+    std::uint64_t disk_age_us = 0;
+    Index commit_bound;  // told by the core before the crash: commits never go back
+    std::map<std::uint64_t, Index> reads;  // token -> what was committed anywhere when it was asked
+  };
+
+  void settle(NodeId id);  // carries out the core's Readies until there are none
+  void carry_out(NodeId id, replication::Ready ready);
+  void append(NodeId id, ModelBatch batch);
+  ModelBatch make_batch(const Node& node, const replication::Stamp& stamp, bool noop);
+  Digest digest_at(const Node& node, Index index) const;
+  void forget_streams(NodeId node);
+
+  Options options_;
+  sim::SimRng rng_;
+  std::uint64_t now_us_ = 1'000'000;
+  std::uint64_t made_ = 0;  // batches, for their contents
+  std::uint64_t reads_ = 0;
+  std::uint64_t reads_answered_ = 0;
+  std::map<NodeId, Node> nodes_;
+  std::vector<Letter> letters_;
+  std::set<std::pair<NodeId, NodeId>> cuts_;
+  std::map<StreamKey, std::deque<Frame>> streams_;
+  CoreChecks checks_;
+};
+
+}  // namespace walraft::model
