@@ -1,7 +1,7 @@
 #pragma once
 
 // The invariants of the protocol (reliability: R1-R5, ST1-ST9, D3), as an onlooker sees them who sees all nodes at
-// once. Names in messages are those of the list in replication/STREAMING_RAFT.md.
+// once. Names in messages are those of that list.
 
 #include <cstdint>
 #include <map>
