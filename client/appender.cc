@@ -96,6 +96,10 @@ void AppenderChannel::flush() {
   }
   for (Outgoing& outgoing : outbox) {
     if (broken && !outgoing.refusal) outgoing.refusal = broken;
+    if (refused_ && !outgoing.refusal) {
+      outgoing.refusal = Error{Code::unavailable, "an earlier append was refused, so this one was not sent", 0};
+    }
+    if (outgoing.refusal && options_.stop_on_refusal) refused_ = true;
     if (!outgoing.refusal) {
       store_le(outgoing.frame.data() + rpc::kFrameHeaderBytes, request_next_++);
       connection_->send_frame(std::move(outgoing.frame));
@@ -125,7 +129,8 @@ void AppenderChannel::answer(Inflight& inflight, Result<Appended> result) {
 void AppenderChannel::on_ready() {
   if (ready_) return;
   connection_->send(rpc::FrameType::open, *this,
-                    rpc::encode(rpc::Open{.log_name = log_, .kind = rpc::SessionKind::appender}));
+                    rpc::encode(rpc::Open{.log_name = log_, .kind = rpc::SessionKind::appender,
+                                          .stop_on_refusal = options_.stop_on_refusal}));
 }
 
 void AppenderChannel::on_frame(const rpc::FrameDecoder::Frame& frame) {
@@ -206,7 +211,7 @@ void AppenderChannel::break_off(const Error& reason) {
   {
     const std::lock_guard lock(mutex_);
     if (broken_) return;
-    broken_ = Error{Code::unavailable, reason.message, 0};
+    broken_ = Error{reason.code == Code::deleted ? Code::deleted : Code::unavailable, reason.message, 0};
     changed_.notify_all();
   }
   std::deque<Inflight> inflight = std::move(inflight_);

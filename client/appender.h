@@ -72,6 +72,7 @@ class AppenderChannel final : public Channel, public std::enable_shared_from_thi
   rpc::Opened opened_;
   std::uint64_t request_next_ = 1;
   std::deque<Inflight> inflight_;
+  bool refused_ = false;  // stop_on_refusal: the client itself refused one
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;

@@ -119,6 +119,9 @@ struct Appended {
 struct AppenderOptions {
   // append() waits while this much is unanswered; one batch may always go.
   std::uint64_t inflight_bytes_max = 16u << 20;
+  // Once an append was refused, all that follow are (unavailable), also those sent before the refusal came: nothing is
+  // written behind something that is missing.
+  bool stop_on_refusal = false;
 };
 
 struct AppendOptions {

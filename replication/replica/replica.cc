@@ -9,6 +9,8 @@
 namespace walraft::replication {
 namespace {
 
+constexpr std::uint64_t kReservePatienceUs = 5'000'000;  // that a control batch waits for room on a full disk
+
 std::uint32_t clamp_us(std::uint64_t us) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(us, std::numeric_limits<std::uint32_t>::max()));
 }
@@ -18,9 +20,7 @@ std::uint32_t clamp_us(std::uint64_t us) {
 Replica::Replica(Shard& shard, std::string name, const wal::LogIdentity& identity, std::uint32_t record_bytes_max,
                  std::unique_ptr<wal::Log> log)
     : shard_(shard), name_(std::move(name)), identity_(identity),
-      record_bytes_max_(record_bytes_max != 0 ? std::min(record_bytes_max, wal::kRecordBytesMax)
-                                              : shard.limits().record_bytes_max),
-      log_(std::move(log)) {
+      record_bytes_max_(std::min(record_bytes_max, wal::kRecordBytesMax)), log_(std::move(log)) {
   log_->on_durable([this](Index durable) { on_durable(durable); });
   shard_.add(*this);
 }
@@ -32,28 +32,43 @@ Replica::~Replica() {
   shard_.remove(*this);
 }
 
-void Replica::append(MutableBytes batch, const wal::BatchHeader& header, std::optional<Offset> expect_offset,
-                     Answer answer) {
-  if (auto refusal = refusal_of(batch, header)) return refuse(std::move(*refusal), std::move(answer));
+void Replica::append(MutableBytes batch, const wal::BatchHeader& header, const AppendTerms& terms, Answer answer) {
+  if (auto refusal = refusal_of(batch, header)) return refuse(std::move(*refusal), terms.chain, std::move(answer));
   if (!shard_.reserve(batch.size())) {
     return refuse({Code::over_limit,
                    "log \"" + name_ + "\": " + std::to_string(shard_.limits().inflight_bytes_max) +
                        " bytes are waiting for their commit (limits.inflight_bytes_max); try again when answers came",
                    0},
-                  std::move(answer));
+                  terms.chain, std::move(answer));
   }
   const std::uint64_t now = shard_.clock().monotonic_us();
-  if (pending_.empty() && try_append(batch, header, expect_offset, now, answer)) return;
-  pending_.push_back({.batch = {batch.begin(), batch.end()}, .header = header, .expect_offset = expect_offset,
-                      .refusal = {}, .arrived_us = now, .answer = std::move(answer)});
+  if (pending_.empty() && try_append(batch, header, terms, now, answer)) return;
+  pending_.push_back({.batch = {batch.begin(), batch.end()}, .header = header, .terms = terms, .refusal = {},
+                      .arrived_us = now, .answer = std::move(answer)});
   mark();
 }
 
-void Replica::refuse(Error error, Answer answer) {
+void Replica::refuse(Error error, const std::shared_ptr<Chain>& chain, Answer answer) {
   const std::uint64_t now = shard_.clock().monotonic_us();
-  if (pending_.empty()) return wait(std::unexpected(std::move(error)), now, 0, std::move(answer));
-  pending_.push_back({.batch = {}, .header = {}, .expect_offset = {}, .refusal = std::move(error), .arrived_us = now,
+  if (pending_.empty()) {
+    if (chain) chain->broken = true;
+    return wait(std::unexpected(std::move(error)), now, 0, std::move(answer));
+  }
+  pending_.push_back({.batch = {}, .header = {}, .terms = {.chain = chain}, .refusal = std::move(error), .arrived_us = now,
                       .answer = std::move(answer)});
+}
+
+void Replica::abandon(const Error& error) {
+  const std::deque<Waiter> waiters = std::exchange(waiters_, {});
+  const std::deque<Pending> pending = std::exchange(pending_, {});
+  for (const Waiter& waiter : waiters) {
+    shard_.release(waiter.reserved_bytes);
+    waiter.answer(std::unexpected(error));
+  }
+  for (const Pending& one : pending) {
+    shard_.release(one.batch.size());
+    one.answer(std::unexpected(error));
+  }
 }
 
 std::optional<Error> Replica::refusal_of(ByteView batch, const wal::BatchHeader& header) const {
@@ -69,13 +84,15 @@ std::optional<Error> Replica::refusal_of(ByteView batch, const wal::BatchHeader&
                     std::to_string(shard_.limits().batch_bytes_max) + " are allowed (limits.batch_bytes_max)"),
                  0};
   }
-  if (record_bytes > record_bytes_max_) {  // else no single record can be too large
+  const std::uint32_t limit = record_bytes_max();
+  if (record_bytes > limit) {  // else no single record can be too large
     wal::RecordCursor records(header, batch);
     while (const auto record = records.next()) {
-      if (record->size() > record_bytes_max_) {
+      if (record->size() > limit) {
         return Error{Code::too_large,
-                     at("a record has " + std::to_string(record->size()) + " bytes; at most " +
-                        std::to_string(record_bytes_max_) + " are allowed (limits.record_bytes_max)"),
+                     at("a record has " + std::to_string(record->size()) + " bytes; at most " + std::to_string(limit) +
+                        " are allowed (" +
+                        (record_bytes_max_ != 0 ? "max_record_bytes of the log)" : "limits.record_bytes_max)")),
                      0};
       }
     }
@@ -83,45 +100,56 @@ std::optional<Error> Replica::refusal_of(ByteView batch, const wal::BatchHeader&
   return std::nullopt;
 }
 
-bool Replica::try_append(MutableBytes batch, const wal::BatchHeader& header, std::optional<Offset> expect_offset,
+bool Replica::try_append(MutableBytes batch, const wal::BatchHeader& header, const AppendTerms& terms,
                          std::uint64_t arrived_us, Answer& answer) {
+  auto outcome = evaluate(batch, header, terms, arrived_us);
+  if (!outcome) return false;
+  const bool written = outcome->has_value();
+  if (!written && terms.chain) terms.chain->broken = true;
+  wait(std::move(*outcome), arrived_us, batch.size(), std::move(answer));
+  if (written) mark();
+  return true;
+}
+
+std::optional<Result<Committed>> Replica::evaluate(MutableBytes batch, const wal::BatchHeader& header,
+                                                   const AppendTerms& terms, std::uint64_t arrived_us) {
+  const auto refused = [&](Code code, const std::string& why, std::uint64_t detail = 0) {
+    return Result<Committed>(error(code, "log \"" + name_ + "\": " + why, detail));
+  };
+  if (terms.chain && terms.chain->broken) {
+    return refused(Code::unavailable, "an earlier append of this session was refused, so this one was not written");
+  }
   if (log_->suspect()) {
-    wait(error(Code::data_loss,
-               "log \"" + name_ + "\": it lost acknowledged records on this disk and takes no appends until that is settled",
-               log_->tail().offset.value),
-         arrived_us, batch.size(), std::move(answer));
-    return true;
+    return refused(Code::data_loss,
+                   "it lost acknowledged records on this disk and takes no appends until that is settled",
+                   log_->tail().offset.value);
   }
   if (role_ != Role::leading || !noop_written_) {
     campaign();
-    return false;
+    return std::nullopt;
   }
-  if (!shard_.reserve_held()) {
-    wait(error(Code::no_space, "log \"" + name_ + "\": the disk is full and its reserve is in use; nothing was written. Trim "
-                               "logs or free space: appends then go on by themselves"),
-         arrived_us, batch.size(), std::move(answer));
-    return true;
+  if (terms.use == wal::Use::data && !shard_.reserve_held()) {
+    return refused(Code::no_space, "the disk is full and its reserve is in use; nothing was written. Trim logs or free "
+                                   "space: appends then go on by themselves");
   }
   const Offset next = log_->tail().offset;
-  if (expect_offset && *expect_offset != next) {
-    wait(error(Code::condition_failed,
-               "log \"" + name_ + "\": the next offset is " + std::to_string(next.value) + ", not " +
-                   std::to_string(expect_offset->value),
-               next.value),
-         arrived_us, batch.size(), std::move(answer));
-    return true;
+  if (terms.expect_offset && *terms.expect_offset != next) {
+    return refused(Code::condition_failed,
+                   "the next offset is " + std::to_string(next.value) + ", not " +
+                       std::to_string(terms.expect_offset->value),
+                   next.value);
   }
-  const auto appended = stamp_and_append(batch, wal::Use::data);
-  if (!appended && appended.error().code == Code::over_limit) return false;
-  if (!appended) {
-    wait(std::unexpected(Error(appended.error()).at("log \"" + name_ + "\"")), arrived_us, batch.size(),
-         std::move(answer));
-    return true;
+  if (const auto appended = stamp_and_append(batch, terms.use); !appended) {
+    const Code code = appended.error().code;
+    if (code == Code::over_limit) return std::nullopt;
+    if (code == Code::no_space && terms.use == wal::Use::control &&
+        shard_.clock().monotonic_us() - arrived_us < kReservePatienceUs) {
+      shard_.need_reserve();
+      return std::nullopt;
+    }
+    return refused(code, appended.error().message, appended.error().detail);
   }
-  wait(Committed{.first = next, .last = Offset(next.value + header.record_count - 1), .term = term_}, arrived_us,
-       batch.size(), std::move(answer));
-  mark();
-  return true;
+  return Committed{.first = next, .last = Offset(next.value + header.record_count - 1), .term = term_};
 }
 
 Result<void> Replica::stamp_and_append(MutableBytes batch, wal::Use use) {
@@ -144,6 +172,7 @@ void Replica::wait(Result<Committed> outcome, std::uint64_t arrived_us, std::uin
 void Replica::refuse_pending(const Error& error) {
   while (!pending_.empty()) {
     Pending& first = pending_.front();
+    if (first.terms.chain) first.terms.chain->broken = true;
     wait(std::unexpected(first.refusal ? std::move(*first.refusal) : error), first.arrived_us, first.batch.size(),
          std::move(first.answer));
     pending_.pop_front();
@@ -187,8 +216,9 @@ void Replica::turn() {
   while (noop_written_ && !pending_.empty()) {
     Pending& next = pending_.front();
     if (next.refusal) {
+      if (next.terms.chain) next.terms.chain->broken = true;
       wait(std::unexpected(std::move(*next.refusal)), next.arrived_us, 0, std::move(next.answer));
-    } else if (!try_append(next.batch, next.header, next.expect_offset, next.arrived_us, next.answer)) {
+    } else if (!try_append(next.batch, next.header, next.terms, next.arrived_us, next.answer)) {
       break;
     }
     pending_.pop_front();

@@ -37,6 +37,16 @@ class Replica {
  public:
   using Answer = std::function<void(Result<Committed>)>;
 
+  // Appends that belong together: once one of them was refused, none that follows is written.
+  struct Chain {
+    bool broken = false;
+  };
+  struct AppendTerms {
+    std::optional<Offset> expect_offset = {};  // only if the next record gets this offset
+    wal::Use use = wal::Use::data;             // control: may use the reserve of a full disk, and waits for it
+    std::shared_ptr<Chain> chain = {};         // null: it stands alone
+  };
+
   // Told when committed() has moved. Called from Shard::disk_turn(); may append and read, not destroy the replica.
   class Listener {
    public:
@@ -59,11 +69,15 @@ class Replica {
   //   no_space                 the disk is full; later appends may succeed
   //   invalid                  a data batch for another log
   //   data_loss                the log lost acknowledged batches and must be settled first
+  //   unavailable              an earlier append of its chain was refused
   // All of these: nothing was written.
-  void append(MutableBytes batch, const wal::BatchHeader& header, std::optional<Offset> expect_offset, Answer answer);
+  void append(MutableBytes batch, const wal::BatchHeader& header, const AppendTerms& terms, Answer answer);
 
-  // An answer in its place among those of append().
-  void refuse(Error error, Answer answer);
+  // An answer in its place among those of append(). Breaks the chain.
+  void refuse(Error error, const std::shared_ptr<Chain>& chain, Answer answer);
+
+  // The log is gone: answers everything that waits with this, written or not. Only destruction may follow.
+  void abandon(const Error& error);
 
   const std::string& name() const { return name_; }
   const wal::LogIdentity& identity() const { return identity_; }
@@ -71,7 +85,9 @@ class Replica {
   Offset committed() const { return log_->durable_offset(); }     // next offset to be committed
   wal::LogPoint tail() const { return log_->tail(); }
   Offset first_offset() const { return log_->first_offset(); }
-  std::uint32_t record_bytes_max() const { return record_bytes_max_; }
+  std::uint32_t record_bytes_max() const {
+    return record_bytes_max_ != 0 ? record_bytes_max_ : shard_.limits().record_bytes_max;
+  }
   const wal::Log& log() const { return *log_; }
 
   // Committed batches from the one that holds `from` on, if they are in memory (wal::Log::read_tail).
@@ -98,7 +114,7 @@ class Replica {
   struct Pending {
     std::vector<std::byte> batch;  // empty: `refusal` only
     wal::BatchHeader header;
-    std::optional<Offset> expect_offset;
+    AppendTerms terms;
     std::optional<Error> refusal;
     std::uint64_t arrived_us = 0;
     Answer answer;
@@ -114,8 +130,11 @@ class Replica {
 
   std::optional<Error> refusal_of(ByteView batch, const wal::BatchHeader& header) const;
   // False: not now, try again at the next turn; `answer` was not taken.
-  bool try_append(MutableBytes batch, const wal::BatchHeader& header, std::optional<Offset> expect_offset,
+  bool try_append(MutableBytes batch, const wal::BatchHeader& header, const AppendTerms& terms,
                   std::uint64_t arrived_us, Answer& answer);
+  // What becomes of it, written or refused; nothing: not now.
+  std::optional<Result<Committed>> evaluate(MutableBytes batch, const wal::BatchHeader& header,
+                                            const AppendTerms& terms, std::uint64_t arrived_us);
   Result<void> stamp_and_append(MutableBytes batch, wal::Use use);
   void wait(Result<Committed> outcome, std::uint64_t arrived_us, std::uint64_t reserved_bytes, Answer answer);
   void refuse_pending(const Error& error);
@@ -127,7 +146,7 @@ class Replica {
   Shard& shard_;
   std::string name_;
   wal::LogIdentity identity_;
-  std::uint32_t record_bytes_max_;
+  const std::uint32_t record_bytes_max_;  // 0: the limit of the shard
   std::unique_ptr<wal::Log> log_;
   Role role_ = Role::idle;
   Term term_;

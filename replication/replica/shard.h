@@ -32,6 +32,7 @@ class Shard {
 
   NodeId node() const { return node_; }
   const Limits& limits() const { return limits_; }
+  void set_limits(const Limits& limits) { limits_ = limits; }  // for what comes from now on
   wal::Disk& disk() { return disk_; }
   wal::HardStateFile& hard_state() { return hard_state_; }
   Clock& clock() { return clock_; }

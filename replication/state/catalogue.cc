@@ -1,7 +1,6 @@
 #include "replication/state/catalogue.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "wal/base/check.h"
 
@@ -9,77 +8,28 @@ namespace walraft::replication {
 namespace {
 
 constexpr std::string_view kSystemName = "_system";
-constexpr std::uint16_t kVersion = 1;
-constexpr std::uint16_t kOperationCreate = 1;
-constexpr std::uint16_t kKeySegmentBytes = 0x8001;
-constexpr std::uint16_t kKeyRecordBytesMax = 0x8002;
-constexpr std::size_t kFixedBytes = 8 + 8 + 16;
-constexpr std::size_t kOptionBytes = 2 + 8;
 constexpr std::size_t kReplayBytes = 1u << 20;
+constexpr std::size_t kLogsMax = wal::HardStateFile::kLogsMax - 1;  // `_system` has a slot too
+constexpr int kRemoveTries = 10;
+constexpr std::uint64_t kRemoveRetryUs = 1'000'000;
+
+// All files of a deleted log. Blocks.
+Result<void> remove_all(wal::Directory& directory) {
+  auto entries = directory.list();
+  if (!entries) return std::unexpected(std::move(entries.error()));
+  for (const wal::DirectoryEntry& entry : *entries) {
+    if (auto gone = directory.remove(entry.name); !gone && gone.error().code != Code::not_found) return gone;
+  }
+  return {};
+}
 
 }  // namespace
-
-std::vector<std::byte> encode(const CatalogueEntry& entry) {
-  std::vector<std::pair<std::uint16_t, std::uint64_t>> options;
-  if (entry.segment_bytes != 0) options.emplace_back(kKeySegmentBytes, entry.segment_bytes);
-  if (entry.record_bytes_max != 0) options.emplace_back(kKeyRecordBytesMax, entry.record_bytes_max);
-  std::vector<std::byte> body(kFixedBytes + entry.name.size() + options.size() * kOptionBytes);
-  std::byte* at = body.data();
-  store_le(at, kVersion);
-  store_le(at + 2, kOperationCreate);
-  store_le(at + 4, static_cast<std::uint16_t>(entry.name.size()));
-  store_le(at + 6, static_cast<std::uint16_t>(options.size()));
-  store_le(at + 8, entry.id.value);
-  std::memcpy(at + 16, entry.uuid.bytes.data(), entry.uuid.bytes.size());
-  std::memcpy(at + kFixedBytes, entry.name.data(), entry.name.size());
-  at += kFixedBytes + entry.name.size();
-  for (const auto& [key, value] : options) {
-    store_le(at, key);
-    store_le(at + 2, value);
-    at += kOptionBytes;
-  }
-  return body;
-}
-
-Result<CatalogueEntry> decode_catalogue_entry(ByteView body) {
-  if (body.size() < kFixedBytes) return error(Code::corrupt, "the catalogue entry is cut short");
-  const std::byte* at = body.data();
-  if (load_le<std::uint16_t>(at) != kVersion) return error(Code::invalid, "a newer release wrote this catalogue entry");
-  if (load_le<std::uint16_t>(at + 2) != kOperationCreate) {
-    return error(Code::invalid, "the catalogue entry has an operation unknown to this release");
-  }
-  const std::size_t name_bytes = load_le<std::uint16_t>(at + 4);
-  const std::size_t option_count = load_le<std::uint16_t>(at + 6);
-  if (body.size() != kFixedBytes + name_bytes + option_count * kOptionBytes) {
-    return error(Code::corrupt, "the catalogue entry's lengths contradict each other");
-  }
-  CatalogueEntry entry;
-  entry.id = LogId(load_le<std::uint64_t>(at + 8));
-  std::memcpy(entry.uuid.bytes.data(), at + 16, entry.uuid.bytes.size());
-  entry.name = std::string(text_of(body.subspan(kFixedBytes, name_bytes)));
-  if (entry.name.empty() || entry.id.value == 0) return error(Code::corrupt, "the catalogue entry has no name or no id");
-  at += kFixedBytes + name_bytes;
-  for (std::size_t i = 0; i < option_count; ++i, at += kOptionBytes) {
-    const auto key = load_le<std::uint16_t>(at);
-    const auto value = load_le<std::uint64_t>(at + 2);
-    if (key == kKeySegmentBytes) {
-      entry.segment_bytes = value;
-    } else if (key == kKeyRecordBytesMax) {
-      if (value > wal::kRecordBytesMax) return error(Code::corrupt, "the catalogue entry has an impossible record limit");
-      entry.record_bytes_max = static_cast<std::uint32_t>(value);
-    } else if ((key & 0x8000) != 0) {
-      return error(Code::invalid, "log \"" + entry.name + "\" has option " + std::to_string(key) +
-                                      ", which this release does not know. Use the release that made it.");
-    }
-  }
-  return entry;
-}
 
 Catalogue::Catalogue(Shard& shard, std::unique_ptr<wal::Directory> logs, const Uuid& cluster,
                      const wal::LogOptions& options)
     : shard_(shard), logs_(std::move(logs)), cluster_(cluster), options_(options) {}
 
-Catalogue::~Catalogue() = default;
+Catalogue::~Catalogue() { *alive_ = false; }
 
 Result<std::unique_ptr<Catalogue>> Catalogue::open(Shard& shard, std::unique_ptr<wal::Directory> logs,
                                                    const Uuid& cluster, const wal::LogOptions& options) {
@@ -99,6 +49,7 @@ Result<std::unique_ptr<Catalogue>> Catalogue::open(Shard& shard, std::unique_ptr
     if (!replica) return std::unexpected(std::move(replica.error()));
     known.replica = std::move(*replica);
   }
+  catalogue->remove_leftovers();
   return catalogue;
 }
 
@@ -108,7 +59,7 @@ Result<std::unique_ptr<Replica>> Catalogue::open_replica(const CatalogueEntry& e
   if (!directory) return std::unexpected(std::move(directory.error()).at(place));
   if (auto ok = logs_->sync(); !ok) return std::unexpected(std::move(ok.error()).at(place));
   wal::LogOptions options = options_;
-  if (entry.segment_bytes != 0) options.segment_bytes = entry.segment_bytes;
+  if (entry.config.segment_bytes != 0) options.segment_bytes = entry.config.segment_bytes;
   options.first_segment_bytes = std::min(options.first_segment_bytes, options.segment_bytes);
   options.durable_is_commit = true;  // one voter
   options.is_new = is_new;
@@ -117,7 +68,7 @@ Result<std::unique_ptr<Replica>> Catalogue::open_replica(const CatalogueEntry& e
                             shard_.clock(), shard_.rng());
   if (!log) return std::unexpected(std::move(log.error()).at(place));
   for (const auto& finding : (*log)->recovery().findings) findings_.push_back(place + ": " + finding.text);
-  return std::make_unique<Replica>(shard_, entry.name, identity, entry.record_bytes_max, std::move(*log));
+  return std::make_unique<Replica>(shard_, entry.name, identity, entry.config.record_bytes_max, std::move(*log));
 }
 
 // The catalogue is control batches only: it is read by index, from the first batch kept. Without all of it nobody can
@@ -155,13 +106,40 @@ Result<void> Catalogue::apply(const wal::BatchHeader& header, ByteView batch) {
     if (!wal::is_critical(header.kind)) return {};
     return error(Code::invalid, "a batch of " + wal::describe(header.kind) + ", which this release does not know here");
   }
-  auto entry = decode_catalogue_entry(batch.subspan(wal::kBatchHeaderBytes, header.body_bytes));
-  if (!entry) return std::unexpected(std::move(entry.error()));
-  id_next_ = std::max(id_next_, entry->id.value + 1);
-  Known& known = known_[entry->name];
-  known.entry = std::move(*entry);
-  known.committed = true;
+  auto change = decode_catalogue_change(batch.subspan(wal::kBatchHeaderBytes, header.body_bytes));
+  if (!change) return std::unexpected(std::move(change.error()));
+  CatalogueEntry& entry = change->entry;
+  id_next_ = std::max(id_next_, entry.id.value + 1);
+  if (change->operation == CatalogueChange::Operation::remove) {
+    const auto at = known_.find(entry.name);
+    if (at == known_.end() || at->second.entry.uuid != entry.uuid) {
+      return error(Code::corrupt, "it deletes a log \"" + entry.name + "\" that is not there");
+    }
+    known_.erase(at);
+    deleted_.insert(entry.uuid);
+    return {};
+  }
+  Known& known = known_[entry.name];
+  known.entry = std::move(entry);
+  known.state = Known::State::there;
   return {};
+}
+
+// What a removal left behind that the end of the process cut off. What belongs to no log that ever was in the catalogue
+// is not touched: it is for people to judge.
+void Catalogue::remove_leftovers() {
+  for (const Uuid& log : deleted_) remove_files(log, kRemoveTries);
+  const auto entries = logs_->list();
+  if (!entries) return;  // the next start looks again
+  for (const wal::DirectoryEntry& entry : *entries) {
+    const auto uuid = parse_uuid(entry.name);
+    const auto is_its = [&](const auto& known) { return uuid && known.second.entry.uuid == *uuid; };
+    const bool is_deleted = uuid && deleted_.contains(*uuid);
+    if (!is_deleted && uuid != cluster_ && std::ranges::none_of(known_, is_its)) {
+      findings_.push_back("logs/" + entry.name + " belongs to no log of the catalogue; it is left as it is");
+    }
+  }
+  deleted_.clear();
 }
 
 Replica* Catalogue::find(std::string_view name) {
@@ -170,57 +148,133 @@ Replica* Catalogue::find(std::string_view name) {
   return at == known_.end() ? nullptr : at->second.replica.get();
 }
 
-void Catalogue::create(CatalogueEntry entry, Made made) {
-  auto [at, is_new] = known_.try_emplace(entry.name);
-  Known& known = at->second;
-  if (!is_new && !known.committed) {
-    known.waiting.push_back(std::move(made));
-    return;
-  }
-  if (!is_new) {
-    if (known.replica == nullptr) {
-      auto replica = open_replica(known.entry);
-      if (!replica) return made(std::unexpected(std::move(replica.error())));
-      known.replica = std::move(*replica);
-    }
-    return made(known.replica.get());
-  }
-  entry.id = LogId(id_next_++);
-  entry.uuid = random_uuid(shard_.rng());
-  auto batch = wal::make_control_batch(LogId(0), wal::BatchKind::catalogue, encode(entry));
-  const auto header = wal::decode_unstamped_batch(batch);
-  CHECK(header.has_value());
-  const std::string name = entry.name;
-  known.entry = std::move(entry);
-  known.waiting.push_back(std::move(made));
-  system_->append(batch, *header, {}, [this, name](Result<Committed> result) { on_created(name, result); });
+const CatalogueEntry* Catalogue::entry(std::string_view name) const {
+  const auto at = known_.find(name);
+  return at == known_.end() || at->second.state == Known::State::making ? nullptr : &at->second.entry;
 }
 
-void Catalogue::on_created(const std::string& name, const Result<Committed>& result) {
+void Catalogue::append(const CatalogueChange& change, wal::Use use, Replica::Answer answer) {
+  auto batch = wal::make_control_batch(LogId(0), wal::BatchKind::catalogue, encode(change));
+  const auto header = wal::decode_unstamped_batch(batch);
+  CHECK(header.has_value());
+  system_->append(batch, *header, {.use = use}, std::move(answer));
+}
+
+// --- Making -----------------------------------------------------------------------------------------------------------
+
+void Catalogue::create(CatalogueEntry entry, Made made) {
+  if (!known_.contains(entry.name) && known_.size() >= kLogsMax) {
+    return made(error(Code::over_limit, "log \"" + entry.name + "\": this node has " + std::to_string(kLogsMax) +
+                                            " logs, the most that it can have. Delete some."));
+  }
+  auto [at, is_new] = known_.try_emplace(entry.name);
+  Known& known = at->second;
+  if (is_new) {
+    entry.id = LogId(id_next_++);
+    entry.uuid = random_uuid(shard_.rng());
+    known.entry = std::move(entry);
+    known.makers.push_back(std::move(made));
+    return append({CatalogueChange::Operation::create, known.entry}, wal::Use::data,
+                  [this, name = at->first](Result<Committed> result) { on_create_answered(name, result); });
+  }
+  switch (known.state) {
+    case Known::State::making: known.makers.push_back(std::move(made)); return;
+    case Known::State::removing: known.remakers.emplace_back(std::move(entry), std::move(made)); return;
+    case Known::State::there: break;
+  }
+  if (known.replica == nullptr) {
+    auto replica = open_replica(known.entry);
+    if (!replica) return made(std::unexpected(std::move(replica.error())));
+    known.replica = std::move(*replica);
+  }
+  made(known.replica.get());
+}
+
+void Catalogue::on_create_answered(const std::string& name, const Result<Committed>& result) {
   const auto at = known_.find(name);
   CHECK(at != known_.end());
   Known& known = at->second;
-  std::vector<Made> waiting = std::move(known.waiting);
-  known.waiting.clear();
+  const std::vector<Made> makers = std::exchange(known.makers, {});
   if (!result) {
     known_.erase(at);
-    for (const Made& made : waiting) made(std::unexpected(result.error()));
+    for (const Made& made : makers) made(std::unexpected(result.error()));
     return;
   }
-  known.committed = true;
-  auto replica = open_replica(known.entry, true);
-  if (!replica) {
-    for (const Made& made : waiting) made(std::unexpected(replica.error()));
+  known.state = Known::State::there;
+  if (auto replica = open_replica(known.entry, true)) {
+    known.replica = std::move(*replica);
+    for (const Made& made : makers) made(known.replica.get());
+    return;
+  } else {
+    // It is in the catalogue, and its files are not to be had (a full disk): out it goes again, so that who is told
+    // "no" finds no log.
+    known.removers.push_back([makers, why = std::move(replica.error())](const Result<void>&) {
+      for (const Made& made : makers) made(std::unexpected(why));
+    });
+    start_removal(at);
+  }
+}
+
+// --- Removing ---------------------------------------------------------------------------------------------------------
+
+void Catalogue::remove(std::string_view name, const Uuid& uuid, Removed removed) {
+  const auto at = known_.find(name);
+  if (at == known_.end() || at->second.state == Known::State::making ||
+      (!uuid.is_none() && at->second.entry.uuid != uuid)) {
+    return removed(error(Code::not_found, "log \"" + std::string(name) + "\": there is no such log"));
+  }
+  at->second.removers.push_back(std::move(removed));
+  if (at->second.state == Known::State::there) start_removal(at);
+}
+
+void Catalogue::start_removal(KnownAt at) {
+  at->second.state = Known::State::removing;
+  append({CatalogueChange::Operation::remove, at->second.entry}, wal::Use::control,
+         [this, name = at->first](Result<Committed> result) { on_remove_answered(name, result); });
+}
+
+void Catalogue::on_remove_answered(const std::string& name, const Result<Committed>& result) {
+  const auto at = known_.find(name);
+  CHECK(at != known_.end());
+  if (!result) {
+    Known& known = at->second;
+    known.state = Known::State::there;
+    const auto removers = std::exchange(known.removers, {});
+    auto remakers = std::exchange(known.remakers, {});
+    for (const Removed& removed : removers) removed(std::unexpected(result.error()));
+    for (auto& [entry, made] : remakers) create(std::move(entry), std::move(made));
     return;
   }
-  known.replica = std::move(*replica);
-  for (const Made& made : waiting) made(known.replica.get());
+  Known known = std::move(known_.extract(at).mapped());
+  if (known.replica != nullptr) {
+    if (removed_handler_) removed_handler_(*known.replica);
+    known.replica->abandon({Code::deleted, "log \"" + name + "\": it was deleted", 0});
+    known.replica.reset();
+  }
+  remove_files(known.entry.uuid, kRemoveTries);
+  for (const Removed& removed : known.removers) removed({});
+  for (auto& [entry, made] : known.remakers) create(std::move(entry), std::move(made));
+}
+
+// The files go on the background thread; a segment that was being made there when the log went may appear once more,
+// so the folder is looked at again until it is empty. What is left in the end is found by the next start.
+void Catalogue::remove_files(const Uuid& log, int tries_left) {
+  if (shard_.hard_state().find(log)) (void)shard_.hard_state().remove(log, [] {});
+  auto opened = logs_->subdirectory(to_string(log), false);
+  if (!opened) return;
+  const std::shared_ptr<wal::Directory> directory = std::move(*opened);
+  shard_.disk().background(tries_left == kRemoveTries ? 0 : kRemoveRetryUs, [directory] { return remove_all(*directory); },
+                           [this, alive = alive_, log, tries_left](const Result<void>& removed) {
+                             if (!*alive) return;
+                             if (removed && logs_->remove(to_string(log))) return;
+                             if (tries_left > 1) remove_files(log, tries_left - 1);
+                           });
 }
 
 std::vector<const CatalogueEntry*> Catalogue::list() const {
   std::vector<const CatalogueEntry*> entries;
   for (const auto& [name, known] : known_) {
-    if (known.committed) entries.push_back(&known.entry);
+    if (known.state != Known::State::making) entries.push_back(&known.entry);
   }
   return entries;
 }

@@ -1,23 +1,23 @@
 #pragma once
 
-// Which logs there are. The truth is the log `_system` (id 0): a control batch of kind `catalogue` says "log made:
-// name, id, uuid, options"; replayed into a map at the start. A log is there for its users once that batch is committed.
+// Which logs there are. The truth is the log `_system` (id 0): its control batches of kind `catalogue`
+// (catalogue_change.h) are replayed into a map at the start. A log is there for its users once the batch that made it is
+// committed, and gone once the batch that deleted it is.
 //
-// The body of a catalogue batch, little endian:
-//   u16 version = 1 | u16 operation | u16 name_bytes | u16 option_count | u64 log_id | uuid | name |
-//   option_count times { u16 key, u64 value }
-// Operation 1 makes a log. Option keys with the high bit must be understood, others may be skipped.
+// A name belongs to one log at a time; the log made under the name of a deleted one has another uuid, and so other
+// files. The files of a deleted log go in the background, and if that was cut off, after the next start.
 
-#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "replication/replica/replica.h"
 #include "replication/replica/shard.h"
+#include "replication/state/catalogue_change.h"
 #include "wal/base/ids.h"
 #include "wal/base/result.h"
 #include "wal/filesystem.h"
@@ -25,22 +25,11 @@
 
 namespace walraft::replication {
 
-struct CatalogueEntry {
-  std::string name;
-  LogId id{};
-  Uuid uuid{};
-  std::uint64_t segment_bytes = 0;     // option 1; 0: the node's default
-  std::uint32_t record_bytes_max = 0;  // option 2; 0: the node's limit
-};
-
-std::vector<std::byte> encode(const CatalogueEntry& entry);
-// `corrupt` if it is no such body; `invalid` if a newer release wrote what must be understood.
-Result<CatalogueEntry> decode_catalogue_entry(ByteView body);
-
 // Thread: shard, but open(), which blocks before the shard runs.
 class Catalogue {
  public:
   using Made = std::function<void(Result<Replica*>)>;
+  using Removed = std::function<void(Result<void>)>;
 
   // Opens `_system`, replays it and opens every log. `logs` is the folder of the logs' folders, each named by its log's uuid.
   // The `_system` log has the cluster's uuid. `options` are the node's defaults.
@@ -53,13 +42,25 @@ class Catalogue {
   Replica* find(std::string_view name);
 
   // Makes the log, or finds it: `made` runs once it is committed, possibly from within this call. The name is checked
-  // by the caller. A log that exists is given as it is, whatever its options. Errors: those of Replica::append() and of
-  // wal::Log::open(). Making the files blocks the shard for some milliseconds.
+  // by the caller; id and uuid are given here. A log that exists is given as it is, whatever its configuration. Errors:
+  // those of Replica::append() and of wal::Log::open(), and over_limit for more logs than a node can have; the log is
+  // not there then. Making the files blocks the shard for some milliseconds.
   void create(CatalogueEntry entry, Made made);
 
-  // By name, `_system` not among them.
+  // Deletes the log: `removed` runs once that is committed. Before it, the handler of on_removed() ran, every append
+  // under way was answered `deleted`, and the replica is gone. With a uuid, only the log that has it. Finds room on a
+  // full disk. Errors: not_found, and those of Replica::append(); the log is still there then.
+  void remove(std::string_view name, const Uuid& uuid, Removed removed);
+
+  // Called before a removed log's replica is destroyed: nobody may use it afterwards.
+  void on_removed(std::function<void(Replica&)> handler) { removed_handler_ = std::move(handler); }
+
+  // By name, `_system` not among them. Null if there is none of that name.
   std::vector<const CatalogueEntry*> list() const;
+  const CatalogueEntry* entry(std::string_view name) const;
   Replica& system() { return *system_; }
+  // What logs get whose configuration leaves it open.
+  const wal::LogOptions& defaults() const { return options_; }
 
   // Anything written and not yet committed, in any log.
   bool busy() const;
@@ -69,17 +70,26 @@ class Catalogue {
 
  private:
   struct Known {
+    enum class State : std::uint8_t { making, there, removing };
     CatalogueEntry entry;
-    bool committed = false;
+    State state = State::making;
     std::unique_ptr<Replica> replica;  // null: its files could not be made yet (a full disk)
-    std::vector<Made> waiting;
+    std::vector<Made> makers;          // wait for its being made
+    std::vector<Removed> removers;     // wait for its removal
+    std::vector<std::pair<CatalogueEntry, Made>> remakers;  // want the name when it is free again
   };
+  using KnownAt = std::map<std::string, Known, std::less<>>::iterator;
 
   Catalogue(Shard& shard, std::unique_ptr<wal::Directory> logs, const Uuid& cluster, const wal::LogOptions& options);
   Result<std::unique_ptr<Replica>> open_replica(const CatalogueEntry& entry, bool is_new = false);
   Result<void> replay();
   Result<void> apply(const wal::BatchHeader& header, ByteView batch);
-  void on_created(const std::string& name, const Result<Committed>& result);
+  void remove_leftovers();
+  void append(const CatalogueChange& change, wal::Use use, Replica::Answer answer);
+  void on_create_answered(const std::string& name, const Result<Committed>& result);
+  void start_removal(KnownAt at);
+  void on_remove_answered(const std::string& name, const Result<Committed>& result);
+  void remove_files(const Uuid& log, int tries_left);
 
   Shard& shard_;
   std::unique_ptr<wal::Directory> logs_;
@@ -87,8 +97,11 @@ class Catalogue {
   wal::LogOptions options_;
   std::unique_ptr<Replica> system_;
   std::map<std::string, Known, std::less<>> known_;
+  std::set<Uuid> deleted_;  // as replayed, until their files are looked for
   std::uint64_t id_next_ = 1;
+  std::function<void(Replica&)> removed_handler_;
   std::vector<std::string> findings_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for jobs that end after us
 };
 
 }  // namespace walraft::replication

@@ -6,8 +6,9 @@ namespace {
 
 class AppenderSession final : public Session {
  public:
-  AppenderSession(Connection& connection, std::uint32_t channel, replication::Replica& replica)
-      : Session(connection, channel), replica_(replica) {
+  AppenderSession(Connection& connection, std::uint32_t channel, replication::Replica& replica, bool stop_on_refusal)
+      : Session(connection, channel), replica_(replica),
+        chain_(stop_on_refusal ? std::make_shared<replication::Replica::Chain>() : nullptr) {
     connection_.send(FrameType::opened, channel_, replica_.term(),
                      encode(Opened{.log_id = replica_.identity().id, .log_uuid = replica_.identity().log,
                                    .trim = replica_.first_offset(), .commit = replica_.committed(),
@@ -39,15 +40,16 @@ class AppenderSession final : public Session {
       connection->answered(bytes);
     };
     if (connection_.server().draining()) {
-      replica_.refuse({Code::unavailable, "this node is shutting down", 0}, std::move(answer));
+      replica_.refuse({Code::unavailable, "this node is shutting down", 0}, chain_, std::move(answer));
     } else if (!header) {
-      replica_.refuse(header.error(), std::move(answer));
+      replica_.refuse(header.error(), chain_, std::move(answer));
     } else if (header->kind != wal::BatchKind::data) {
-      replica_.refuse({Code::invalid, "appenders send batches of data only", 0}, std::move(answer));
+      replica_.refuse({Code::invalid, "appenders send batches of data only", 0}, chain_, std::move(answer));
     } else if (header->writer_epoch != Epoch(0) || header->producer_id != ProducerId(0) || header->sequence != 0) {
-      replica_.refuse({Code::invalid, "this release has no writer epochs and no producers yet", 0}, std::move(answer));
+      replica_.refuse({Code::invalid, "this release has no writer epochs and no producers yet", 0}, chain_,
+                      std::move(answer));
     } else {
-      replica_.append(batch, *header, message->expect_offset, std::move(answer));
+      replica_.append(batch, *header, {.expect_offset = message->expect_offset, .chain = chain_}, std::move(answer));
     }
     return {};
   }
@@ -64,14 +66,15 @@ class AppenderSession final : public Session {
   }
 
   replication::Replica& replica_;
+  const std::shared_ptr<replication::Replica::Chain> chain_;  // null: each append stands alone
   std::uint64_t request_next_ = 1;
 };
 
 }  // namespace
 
 std::shared_ptr<Session> make_appender_session(Connection& connection, std::uint32_t channel,
-                                               replication::Replica& replica) {
-  return std::make_shared<AppenderSession>(connection, channel, replica);
+                                               replication::Replica& replica, const Open& open) {
+  return std::make_shared<AppenderSession>(connection, channel, replica, open.stop_on_refusal);
 }
 
 }  // namespace walraft::rpc

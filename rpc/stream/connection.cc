@@ -269,7 +269,7 @@ void Connection::open_session(const Open& open, std::uint32_t channel) {
       if (open.writer_epoch != Epoch(0)) {
         return send_error(channel, 0, {Code::invalid, "this release has no writer epochs yet", 0});
       }
-      sessions_[channel] = make_appender_session(*this, channel, replica);
+      sessions_[channel] = make_appender_session(*this, channel, replica, open);
       return;
     case SessionKind::reader: sessions_[channel] = make_reader_session(*this, channel, replica); return;
     case SessionKind::subscriber:

@@ -11,9 +11,10 @@
 
 namespace walraft::rpc {
 
-// Appends are answered in the order of their requests; any number may be under way.
+// Appends are answered in the order of their requests; any number may be under way. `open` says whether one that is
+// refused stops those behind it.
 std::shared_ptr<Session> make_appender_session(Connection& connection, std::uint32_t channel,
-                                               replication::Replica& replica);
+                                               replication::Replica& replica, const Open& open);
 
 // Bounded reads, one after the other.
 std::shared_ptr<Session> make_reader_session(Connection& connection, std::uint32_t channel,

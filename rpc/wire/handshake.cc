@@ -151,6 +151,7 @@ std::vector<std::byte> encode(const Open& message) {
   root.setCreate(message.create);
   root.setCredit(message.credit);
   root.setWriterEpoch(message.writer_epoch.value);
+  root.setStopOnRefusal(message.stop_on_refusal);
   auto from = root.initFrom();
   switch (message.from.kind) {
     case From::Kind::offset: from.setOffset(message.from.value); break;
@@ -177,6 +178,7 @@ Result<Open> decode_open(ByteView payload) {
     message.create = root.getCreate();
     message.credit = root.getCredit();
     message.writer_epoch = Epoch(root.getWriterEpoch());
+    message.stop_on_refusal = root.getStopOnRefusal();
     const auto from = root.getFrom();
     switch (from.which()) {
       case schema::From::OFFSET: message.from = {From::Kind::offset, from.getOffset()}; break;

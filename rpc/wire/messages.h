@@ -64,6 +64,7 @@ struct Open {
   From from{};                 // subscriber
   std::uint64_t credit = 0;  // subscriber, bytes
   Epoch writer_epoch{};        // appender
+  bool stop_on_refusal = false;  // appender: once one is refused, all that follow are
 };
 
 struct Opened {

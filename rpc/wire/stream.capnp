@@ -52,6 +52,7 @@ struct Open {
   from @3 :From;                # subscriber only
   credit @4 :UInt64;            # subscriber only: bytes that may be sent before the first CREDIT
   writerEpoch @5 :UInt64;       # appender only; 0 is none
+  stopOnRefusal @6 :Bool;       # appender only: once an append is refused, all that follow are too
 }
 
 struct From {

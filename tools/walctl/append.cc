@@ -1,4 +1,5 @@
-// walctl append: stdin or files become batches, pipelined; the first failure ends it.
+// walctl append: stdin or files become batches, pipelined; the first failure ends it, and nothing is written behind it
+// (AppenderOptions::stop_on_refusal).
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -39,7 +40,6 @@ class Answers {
       failed_ = true;
       return;
     }
-    // What came after a failure was still written; it is said, not hidden.
     records_ += records;
     last_ = result->last;
     if (output_ == Output::json) {
@@ -164,7 +164,7 @@ int append(const Global& global, const AppendArguments& arguments) {
   Client client(global.client());
   auto log = client.open(arguments.log, {.create = arguments.create});
   if (!log) return fail(log.error());
-  auto appender = log->appender();
+  auto appender = log->appender({.stop_on_refusal = true});  // what lands is a prefix of the input
   if (!appender) return fail(appender.error());
   Answers answers(global.output);
   Result<void> read;

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "replication/state/catalogue.h"
+#include "replication/state/catalogue_change.h"
 #include "wal/batch.h"
 #include "wal/hard_state.h"
 #include "wal/identity.h"
@@ -36,8 +36,10 @@ wal::LogView view_of(wal::RecoveredLog& log) {
 void take_names(const wal::BatchRef& batch, std::map<Uuid, std::string>& names) {
   const auto header = wal::decode_batch(batch.bytes);
   if (!header || header->kind != wal::BatchKind::catalogue) return;
-  const auto entry = replication::decode_catalogue_entry(batch.bytes.subspan(wal::kBatchHeaderBytes, header->body_bytes));
-  if (entry) names[entry->uuid] = entry->name;
+  const auto change = replication::decode_catalogue_change(batch.bytes.subspan(wal::kBatchHeaderBytes, header->body_bytes));
+  if (!change) return;
+  const bool is_deleted = change->operation == replication::CatalogueChange::Operation::remove;
+  names[change->entry.uuid] = change->entry.name + (is_deleted ? " (deleted)" : "");
 }
 
 }  // namespace
