@@ -38,8 +38,9 @@ void AppenderChannel::append(std::span<const ByteView> records, const AppendOpti
   if (!outgoing.refusal) {
     const ByteView batch = builder_.finish({.log_id = opened_.log_id, .writer_epoch = {}, .producer_id = {}});
     // The request number is put in when the frame is sent.
-    outgoing.frame = rpc::make_frame(rpc::FrameType::append, number, Term(),
-                                     rpc::encode(rpc::Append{.request = 0, .expect_offset = options.expect_offset}), batch);
+    outgoing.frame =
+        rpc::make_frame(rpc::FrameType::append, number, Term(),
+                        rpc::encode(rpc::Append{.request = 0, .expect_offset = options.expect_offset}), batch);
   }
   {
     std::unique_lock lock(mutex_);

@@ -46,8 +46,8 @@ struct ClientOptions {
   std::vector<std::string> endpoints = {"127.0.0.1:7400"};
   std::string cluster_name = {};                            // empty: whichever cluster answers
   std::string software = "walraft client";                  // for the server's logs
-  // Of one request. open(), read(), tail(), appender() and subscribe() connect, and connect again, until it is over, then
-  // end with `unavailable`. An append without an answer by then ends `unknown`, and its connection.
+  // Of one request. open(), read(), tail(), appender() and subscribe() connect, and connect again, until it is over,
+  // then end with `unavailable`. An append without an answer by then ends `unknown`, and its connection.
   std::chrono::microseconds timeout = std::chrono::seconds(5);
 };
 
@@ -178,8 +178,8 @@ struct SubscribeOptions {
 };
 
 // Follows a log for ever: every committed record from a start on, in order, without gap or duplicate, across lost
-// connections and restarts of servers. It reconnects by itself, after a pause that grows from 20 ms to 1 s, and goes on at
-// position(). After a restart of its own program, a consumer goes on from the position it has noted itself.
+// connections and restarts of servers. It reconnects by itself, after a pause that grows from 20 ms to 1 s, and goes on
+// at position(). After a restart of its own program, a consumer goes on from the position it has noted itself.
 class Subscription {
  public:
   Subscription(Subscription&&) noexcept;

@@ -193,8 +193,10 @@ void Connection::drop(Error reason) {
 
 Error Connection::expired(const char* what) const {
   const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(options_.timeout).count();
-  return {Code::unavailable, std::string(what) + ": no answer within " + std::to_string(waited) + " ms" +
-                                 (trouble_.empty() ? "" : "; " + trouble_), 0};
+  return {Code::unavailable,
+          std::string(what) + ": no answer within " + std::to_string(waited) + " ms" +
+              (trouble_.empty() ? "" : "; " + trouble_),
+          0};
 }
 
 void Connection::close_socket() {

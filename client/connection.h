@@ -29,7 +29,7 @@ class Channel {
   virtual void on_ready() = 0;                                    // a handshake is done: send OPEN
   virtual void on_frame(const rpc::FrameDecoder::Frame& frame) = 0;
   virtual void on_lost(const Error& reason) = 0;                  // the connection that on_ready() spoke of is gone
-  virtual void on_expired(const Error& reason) = 0;               // the caller of wait_for() waits no longer
+  virtual void on_expired(const Error& reason) = 0;  // the caller of wait_for() waits no longer
   virtual void on_stop() = 0;                                     // the client ends
   virtual void on_tick() {}                                       // every 100 ms while connected
 
@@ -89,7 +89,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t endpoint_ = 0;         // being tried, or in use
   std::size_t tried_ = 0;            // in this round
   std::string round_reasons_;        // why each endpoint of the round failed
-  std::string trouble_;              // why there is no connection; empty once there is one
+  std::string trouble_;  // why there is no connection; empty once there is one
   std::chrono::milliseconds back_off_{0};
   rpc::Welcome welcome_;
   Uuid cluster_;                     // of the first server that answered; others are refused

@@ -10,7 +10,8 @@ namespace client_inside {
 
 SubscriberChannel::SubscriberChannel(std::shared_ptr<Connection> connection, std::string log,
                                      const SubscribeOptions& options)
-    : connection_(std::move(connection)), log_(std::move(log)),
+    : connection_(std::move(connection)),
+      log_(std::move(log)),
       options_{.from = options.from, .credit_bytes = std::max<std::uint64_t>(options.credit_bytes, 1)} {}
 
 std::future<Result<rpc::Opened>> SubscriberChannel::begin() {
