@@ -54,6 +54,10 @@ class CoreChecks {
   void on_cut(NodeId node, Index to, Index commit);
   // The node came back from a crash.
   void on_restart(NodeId node) { seen_.erase(node); }
+  // The node's disk was replaced: what votes from there is somebody else, and counts for nobody.
+  void on_wiped(NodeId node) {
+    std::erase_if(votes_, [&](const auto& vote) { return vote.first.first == node; });
+  }
   void on_ballot(NodeId node, const replication::Ballot& ballot);
 
   // Everything committed anywhere so far: index -> batch.

@@ -19,7 +19,19 @@ Digest chain(const Digest& before, const ModelBatch& batch) {
   return {sim::mix64(hash ^ batch.content), 0};
 }
 
+std::string link(NodeId from, NodeId to) { return describe(from) + "->" + describe(to) + ' '; }
+
 }  // namespace
+
+std::string describe(const Frame& frame) {
+  if (const auto* message = std::get_if<StreamMessage>(&frame.content)) return replication::describe(*message);
+  const auto& [head, batches] = std::get<1>(frame.content);
+  std::string text = replication::describe(head) + " [";
+  for (const ModelBatch& batch : batches) {
+    text += (text.back() == '[' ? "" : " ") + walraft::describe(batch.term) + '/' + walraft::describe(batch.index);
+  }
+  return text + ']';
+}
 
 CoreWorld::CoreWorld(const Options& options) : options_(options), rng_(options.seed) {
   checks_.set_voters(options.nodes);
@@ -41,7 +53,8 @@ void CoreWorld::start(NodeId id) {
   node.rng = std::make_unique<sim::SimRng>(rng_.next());
   replication::Boot boot;
   boot.self = id;
-  boot.disk = Uuid{{static_cast<std::uint8_t>(id.value)}};
+  boot.disk = Uuid{{static_cast<std::uint8_t>(id.value), node.disk}};
+  boot.suspect = node.suspect;
   boot.incarnation = ++node.incarnation;
   boot.ballot = node.ballot;
   for (const ModelBatch& batch : node.log.batches) boot.log.append(batch.term);
@@ -72,6 +85,26 @@ void CoreWorld::crash(NodeId id, std::size_t kept) {
   node.log.batches.resize(end);
   node.log.durable = Index(end);
   forget_streams(id);
+}
+
+void CoreWorld::wipe(NodeId id) {
+  Node& node = nodes_.at(id);
+  CHECK(node.core == nullptr);
+  ++node.disk;
+  node.suspect = false;
+  node.log = {};
+  node.ballot = {};
+  node.commit_bound = Index();
+  checks_.on_wiped(id);
+}
+
+void CoreWorld::damage(NodeId id, Index to) {
+  Node& node = nodes_.at(id);
+  CHECK(node.core == nullptr && to <= node.log.end());
+  node.suspect = true;
+  node.log.batches.resize(to.value);
+  node.log.durable = to;
+  node.commit_bound = std::min(node.commit_bound, to);
 }
 
 void CoreWorld::forget_streams(NodeId id) {
@@ -132,7 +165,10 @@ bool CoreWorld::send_entries(NodeId id, NodeId peer, std::size_t batches) {
                                   node.log.batches.begin() + static_cast<std::ptrdiff_t>(end));
   const auto key = StreamKey{id, peer, sending->head.session};
   node.core->on_sent(peer, sending->head.session, Index(end), content.size() * kBatchBytes);
-  if (streams_.contains(key)) streams_[key].push_back({std::pair(sending->head, std::move(content))});
+  if (streams_.contains(key)) {
+    streams_[key].push_back({std::pair(sending->head, std::move(content))});
+    tell(link(id, peer) + walraft::model::describe(streams_[key].back()));
+  }
   settle(id);
   return true;
 }
@@ -193,7 +229,10 @@ bool CoreWorld::finish_cut(NodeId id) {
 void CoreWorld::deliver_letter(std::size_t at, bool keep_copy) {
   const Letter letter = letters_.at(at);
   if (!keep_copy || is_cut(letter.from, letter.to)) drop_letter(at);
-  if (is_cut(letter.from, letter.to)) return;
+  if (!is_cut(letter.from, letter.to)) deliver_stale(letter);
+}
+
+void CoreWorld::deliver_stale(const Letter& letter) {
   Node& node = nodes_.at(letter.to);
   if (node.core == nullptr) return;
   node.core->receive(letter.from, letter.message, now_us_);
@@ -221,10 +260,15 @@ std::vector<StreamKey> CoreWorld::ready_streams() const {
 }
 
 void CoreWorld::deliver_frame(const StreamKey& key) {
-  auto& frames = streams_.at(key);
-  const Frame frame = std::move(frames.front());
-  frames.pop_front();
+  auto& queue = streams_.at(key);
+  const Frame frame = std::move(queue.front());
+  queue.pop_front();
+  deliver_stale(key, frame);
+}
+
+void CoreWorld::deliver_stale(const StreamKey& key, const Frame& frame) {
   Node& node = nodes_.at(key.to);
+  if (node.core == nullptr) return;
   if (const auto* message = std::get_if<StreamMessage>(&frame.content)) {
     // A new session: the leader can answer on it.
     if (std::holds_alternative<replication::Hello>(*message)) streams_[{key.to, key.from, key.session}];
@@ -289,7 +333,11 @@ void CoreWorld::settle(NodeId id) {
 void CoreWorld::carry_out(NodeId id, replication::Ready ready) {
   Node& node = nodes_.at(id);
   if (ready.persist) node.persisting.push_back(*ready.persist);
+  if (ready.persist)
+    tell(walraft::describe(id) + " persists term=" + walraft::describe(ready.persist->ballot.term) +
+         " vote=" + walraft::describe(ready.persist->ballot.vote));
   if (ready.truncate_to) {
+    tell(walraft::describe(id) + " cuts its log to " + walraft::describe(*ready.truncate_to));
     node.cutting = ready.truncate_to;
     checks_.on_cut(id, *ready.truncate_to, node.core->commit());
   }
@@ -297,8 +345,14 @@ void CoreWorld::carry_out(NodeId id, replication::Ready ready) {
   for (const auto& closed : ready.closed) {
     // What this side still had under way may arrive as stale bytes; what it would have received is lost.
     streams_.erase({closed.peer, id, closed.session});
+    tell(walraft::describe(id) + " ends " + replication::describe(closed.session) + " with " +
+         walraft::describe(closed.peer));
   }
   for (auto& envelope : ready.send) {
+    if (options_.tell) {
+      tell(link(id, envelope.to) +
+           std::visit([](const auto& m) { return replication::describe(m); }, envelope.message));
+    }
     if (auto* control = std::get_if<ControlMessage>(&envelope.message)) {
       letters_.push_back({id, envelope.to, std::move(*control)});
       continue;
@@ -312,6 +366,8 @@ void CoreWorld::carry_out(NodeId id, replication::Ready ready) {
   for (const auto& answer : ready.reads) {
     const Index asked = node.reads.at(answer.token);
     node.reads.erase(answer.token);
+    tell(walraft::describe(id) + " answers a read: " +
+         (answer.commit ? "committed up to " + walraft::describe(*answer.commit) : std::string("not the leader")));
     if (!answer.commit) continue;
     ++reads_answered_;
     if (*answer.commit < asked) {
@@ -319,6 +375,10 @@ void CoreWorld::carry_out(NodeId id, replication::Ready ready) {
                                                 walraft::describe(*answer.commit) + ", when " +
                                                 walraft::describe(asked) + " was committed before it came");
     }
+  }
+  if (ready.settled) {
+    tell(walraft::describe(id) + " is suspect no longer");
+    node.suspect = false;
   }
   if (ready.append_noop) node.noop_wanted = true;
   if (node.noop_wanted && !node.cutting) {
@@ -329,10 +389,13 @@ void CoreWorld::carry_out(NodeId id, replication::Ready ready) {
 
 std::string CoreWorld::describe() const {
   std::string text;
-  for (const auto& [id, node] : nodes_) {
-    text += walraft::describe(id) + ' ' + (node.core ? node.core->describe() : std::string("down")) + '\n';
-  }
+  for (const auto& [id, node] : nodes_) text += describe(id) + '\n';
   return text;
+}
+
+std::string CoreWorld::describe(NodeId id) const {
+  const Node& node = nodes_.at(id);
+  return walraft::describe(id) + ' ' + (node.core ? node.core->describe() : std::string("down"));
 }
 
 }  // namespace walraft::model

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -50,6 +51,8 @@ struct StreamKey {
   auto operator<=>(const StreamKey&) const = default;
 };
 
+std::string describe(const Frame& frame);
+
 class CoreWorld {
  public:
   struct Options {
@@ -57,6 +60,8 @@ class CoreWorld {
     std::uint64_t seed = 1;
     replication::Timing timing;
     std::uint64_t window_bytes = 1'000;  // each batch counts as 100
+    // Hears of all that is sent, answered, and asked of a disk: "1->2 vote? term=1 log=0/0".
+    std::function<void(const std::string&)> tell = nullptr;
   };
   explicit CoreWorld(const Options& options);
 
@@ -88,6 +93,10 @@ class CoreWorld {
   // Streams with something in flight that can be delivered.
   std::vector<StreamKey> ready_streams() const;
   void deliver_frame(const StreamKey& key);
+  const std::deque<Frame>& frames(const StreamKey& key) const { return streams_.at(key); }
+  // The same bytes once more, however old: of a session that may be over, from a connection that nobody closed.
+  void deliver_stale(const StreamKey& key, const Frame& frame);
+  void deliver_stale(const Letter& letter);
   // One way: letters are lost, frames wait. Heals with `cut` false.
   void cut(NodeId from, NodeId to, bool cut);
   bool is_cut(NodeId from, NodeId to) const { return cuts_.contains({from, to}); }
@@ -100,6 +109,10 @@ class CoreWorld {
   // disk.
   void crash(NodeId node, std::size_t kept);
   void start(NodeId node);
+  // Of a node that is down: its disk is replaced by an empty one.
+  void wipe(NodeId node);
+  // Of a node that is down: its disk lost everything from `to` on, and its log knows that it did (SUSPECT).
+  void damage(NodeId node, Index to);
   bool up(NodeId node) const { return nodes_.at(node).core != nullptr; }
 
   const Core& core(NodeId node) const { return *nodes_.at(node).core; }
@@ -112,12 +125,15 @@ class CoreWorld {
   const std::string& violation() const { return checks_.violation(); }
   // One line a node.
   std::string describe() const;
+  std::string describe(NodeId node) const;
 
  private:
   struct Node {
     std::unique_ptr<Core> core;  // none: down
     std::unique_ptr<sim::SimRng> rng;
     std::uint64_t incarnation = 0;
+    std::uint8_t disk = 0;  // how often it was replaced
+    bool suspect = false;
     ModelLog log;
     replication::Ballot ballot;  // durable
     std::deque<replication::Ready::Persist> persisting;
@@ -134,6 +150,9 @@ class CoreWorld {
   ModelBatch make_batch(const Node& node, const replication::Stamp& stamp, bool noop);
   Digest digest_at(const Node& node, Index index) const;
   void forget_streams(NodeId node);
+  void tell(const std::string& what) const {
+    if (options_.tell) options_.tell(what);
+  }
 
   Options options_;
   sim::SimRng rng_;
