@@ -1,5 +1,6 @@
 #include "rpc/stream/server.h"
 #include "rpc/stream/sessions.h"
+#include "wal/base/mutant.h"
 
 namespace walraft::rpc {
 namespace {
@@ -43,6 +44,8 @@ class AppenderSession final : public Session {
       replica_.refuse({Code::unavailable, "this node is shutting down", 0}, chain_, std::move(answer));
     } else if (!header) {
       replica_.refuse(header.error(), chain_, std::move(answer));
+    } else if (header->kind != wal::BatchKind::data && mutant(Mutant::c2_refusal_overtakes_answers)) {
+      answer(error(Code::invalid, "appenders send batches of data only"));
     } else if (header->kind != wal::BatchKind::data) {
       replica_.refuse({Code::invalid, "appenders send batches of data only", 0}, chain_, std::move(answer));
     } else if (header->writer_epoch != Epoch(0) || header->producer_id != ProducerId(0) || header->sequence != 0) {

@@ -7,6 +7,7 @@
 #include "rpc/stream/server.h"
 #include "rpc/stream/sessions.h"
 #include "wal/base/check.h"
+#include "wal/base/mutant.h"
 
 namespace walraft::rpc {
 namespace {
@@ -401,6 +402,7 @@ bool Connection::may_send() {
 
 // One that has nothing to send yet may always fetch something, or those who do not read would lock out those who do.
 bool Connection::can_send() const {
+  if (mutant(Mutant::c3_queue_not_bounded)) return !failed_ && !closed_;
   const std::size_t held = queue_bytes_ + room_bytes_;
   return held < kQueueBytesMax && !failed_ && !closed_ && (held == 0 || !server_.crowded());
 }

@@ -70,6 +70,8 @@ class SimStream final : public rpc::ByteStream {
     *alive_ = false;
     wire_->server_ended = wire_->closed = true;
     wire_->changed = [] {};
+    on_read_ = nullptr;
+    on_written_ = nullptr;
   }
   const std::string& peer() const override { return machine_; }
 

@@ -8,7 +8,7 @@
 namespace walraft {
 namespace {
 
-constexpr std::array<std::string_view, 30> kNames = {
+constexpr std::array<std::string_view, 34> kNames = {
     "h1_no_term_check_at_handshake",
     "h2_replayed_entries_dropped",
     "h3_raw_last_index_counts",
@@ -39,8 +39,12 @@ constexpr std::array<std::string_view, 30> kNames = {
     "m29_config_applied_early",
     "m30_duplicate_node_id_accepted",
     "m31_no_dsync",
+    "c1_body_checksum_unchecked",
+    "c2_refusal_overtakes_answers",
+    "c3_queue_not_bounded",
+    "c4_credit_ignored",
 };
-static_assert(kNames.size() == static_cast<std::size_t>(Mutant::m31_no_dsync) + 1);
+static_assert(kNames.size() == static_cast<std::size_t>(Mutant::c4_credit_ignored) + 1);
 
 #ifdef WALRAFT_MUTANTS
 constexpr int kNone = -1;

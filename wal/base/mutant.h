@@ -2,7 +2,8 @@
 
 // Planted bugs: each is a mistake that real systems made, and that our tests must find. They are
 // compiled in only with -DWALRAFT_MUTANTS=ON; otherwise mutant() is a constant false and the bug is
-// not in the program. The name says what goes wrong; H and M numbers are those of the hazard list.
+// not in the program. The name says what goes wrong; H and M numbers are those of the hazard list,
+// C is the stream channel.
 //
 //   if (!mutant(Mutant::m14_no_directory_sync)) ...
 //
@@ -48,6 +49,10 @@ enum class Mutant : std::uint8_t {
   m29_config_applied_early,            // a follower uses a configuration before it has it
   m30_duplicate_node_id_accepted,      // two nodes with one id are both heard
   m31_no_dsync,                        // writes are not synced
+  c1_body_checksum_unchecked,          // a batch that was damaged on its way is appended
+  c2_refusal_overtakes_answers,        // a refused append is answered before those that came before it
+  c3_queue_not_bounded,                // a peer that does not read is sent more and more
+  c4_credit_ignored,                   // a subscriber is sent more than it asked for
 };  // M25 (leases by the wall clock) has no place: there are no leases.
 
 // All of them, in the order of the enum. Any thread; in every build.
