@@ -20,10 +20,9 @@
 // 3. Every record begins with 16 bytes that its writer has drawn, and its number: in the log, what we sent looks like
 //    nothing that others sent.
 //
-// One process writes at a time. Others that write are noticed: of two writes that want one offset, one ends with
-// condition_failed, was not written, and is to be decided anew. But of several writes that one process has under way, a
-// later one can then hold where an earlier one did not; who shares a log calls write(), or settle() after each
-// submit().
+// Several processes may write, though one at a time is what it is made for: of two writes that want one offset one ends
+// with condition_failed, and with it all that were submitted behind it (stop_on_refusal). They were not written; look
+// at the database again, and decide anew.
 //
 // Errors are Walraft's (wal/base/outcome.h); those of RocksDB come as `failed`, and the object is of no more use.
 // Thread: one at a time; what rocksdb() gives may be read by any. `done` must not call the database.
@@ -199,19 +198,22 @@ class ReplicatedDb {
     if (!status.ok()) return failed("applying offset " + std::to_string(applied_.value), status);
     const Offset at = std::exchange(applied_, applied_ + 1);
     if (pending_.empty()) return {};
-    const Pending settled = std::move(pending_.front());
-    pending_.pop_front();
-    settled.done(settled.record == record
-                     ? Result<Offset>(at)
-                     : walraft::error(walraft::Code::condition_failed,
-                                      "offset " + std::to_string(at.value) + " was written by another writer",
-                                      applied_.value));
+    if (pending_.front().record == record) {
+      const Pending settled = std::move(pending_.front());
+      pending_.pop_front();
+      settled.done(at);
+    } else {
+      // Its only place is taken. What was sent behind it was refused with it, each time that it was sent.
+      for (Pending& pending : pending_) pending.may_be_there = false;
+      end_all({walraft::Code::condition_failed, "offset " + std::to_string(at.value) + " was written by another writer",
+               applied_.value});
+    }
     return {};
   }
 
   void send(Pending& pending) {
     if (!appender_) {
-      auto appender = log_.appender();
+      auto appender = log_.appender({.stop_on_refusal = true});
       if (!appender) return refuse(pending, appender.error());
       appender_.emplace(std::move(*appender));
     }

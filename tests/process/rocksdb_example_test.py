@@ -331,6 +331,8 @@ def two_writers_never_mix():
             expect((writer, number) not in writes, f"offset {offset}: number {number} is there TWICE")
             writes[writer, number] = offset
         writer = there[2][0]  # of the load
+        numbers = [number for other, number, _ in there if other == writer]
+        expect(numbers == list(range(len(numbers))), f"the load's numbers have a gap: {numbers[-70:]}")
         for number, (outcome, offset) in load.outcomes.items():
             if outcome != b"unknown":
                 expected = offset if outcome == b"ok" else None
