@@ -192,7 +192,7 @@ void AppenderChannel::on_lost(const Error& reason) {
   if (!ready_ && reason.code == Code::unavailable) return;  // OPEN is sent again
   const auto self = shared_from_this();
   connection_->detach(*this);
-  break_off(reason);
+  break_off(reason, connection_->unsent_appends(*this));
 }
 
 void AppenderChannel::on_expired(const Error& reason) {
@@ -204,7 +204,8 @@ void AppenderChannel::on_expired(const Error& reason) {
 
 void AppenderChannel::on_stop() { break_off({Code::unavailable, "the client was closed", 0}); }
 
-void AppenderChannel::break_off(const Error& reason) {
+// The last `unsent` of the appends under way are certainly not there.
+void AppenderChannel::break_off(const Error& reason, std::size_t unsent) {
   if (!ready_) {
     ready_ = true;
     opening_.set_value(std::unexpected(reason));
@@ -217,6 +218,11 @@ void AppenderChannel::break_off(const Error& reason) {
   }
   std::deque<Inflight> inflight = std::move(inflight_);
   inflight_.clear();
+  for (auto one = inflight.rbegin(); one != inflight.rend() && unsent > 0; ++one) {
+    if (one->refusal) continue;
+    one->refusal = Error{Code::unavailable, "the append was not sent: " + reason.message, 0};
+    --unsent;
+  }
   for (Inflight& one : inflight) {
     answer(one, one.refusal ? std::unexpected(std::move(*one.refusal))
                             : error(Code::unknown, "the append may or may not be there: " + reason.message));

@@ -49,7 +49,7 @@ class AppenderChannel final : public Channel, public std::enable_shared_from_thi
     std::uint64_t request = 0;
     std::optional<Error> refusal;
     std::size_t bytes = 0;
-    Clock::time_point sent;
+    Clock::time_point sent;  // to the connection, which may not have written it yet
     Appender::Callback done;
   };
 
@@ -58,7 +58,7 @@ class AppenderChannel final : public Channel, public std::enable_shared_from_thi
   void answer_refused();
   void answer(Inflight& inflight, Result<Appended> result);
   void on_answer(std::uint64_t request, Result<Appended> result);
-  void break_off(const Error& reason);
+  void break_off(const Error& reason, std::size_t unsent = 0);
 
   const std::shared_ptr<Connection> connection_;
   const std::string log_;

@@ -183,11 +183,13 @@ void Connection::become_ready(const rpc::FrameDecoder::Frame& frame) {
 
 void Connection::drop(Error reason) {
   const State was = state_;
+  unsent_ = std::exchange(queue_, {});
   close_socket();
   state_ = State::idle;
   if (was == State::greeting && reason.code == Code::unavailable) return failed_to_connect(reason.message);
   trouble_ = reason.message;
   each_channel([&](Channel& channel) { channel.on_lost(reason); });
+  unsent_.clear();
   if (!channels_.empty() && state_ == State::idle) retry_later();
 }
 
@@ -197,6 +199,13 @@ Error Connection::expired(const char* what) const {
           std::string(what) + ": no answer within " + std::to_string(waited) + " ms" +
               (trouble_.empty() ? "" : "; " + trouble_),
           0};
+}
+
+std::size_t Connection::unsent_appends(const Channel& channel) const {
+  return static_cast<std::size_t>(std::ranges::count_if(unsent_, [&](const std::vector<std::byte>& frame) {
+    const auto header = rpc::decode_frame_header(frame);
+    return header->type == rpc::FrameType::append && header->channel == channel.number;
+  }));
 }
 
 void Connection::close_socket() {

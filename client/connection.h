@@ -53,6 +53,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void send(rpc::FrameType type, const Channel& channel, ByteView payload);
   void send_frame(std::vector<std::byte> frame);  // made by make_frame()
 
+  // In on_lost(): how many of the channel's appends, the last ones, were not yet handed to the socket.
+  std::size_t unsent_appends(const Channel& channel) const;
+
   // What the server does makes no sense, or nothing at all: drop it, connect again.
   void drop(Error reason);
 
@@ -98,6 +101,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::uint32_t number_next_ = 1;
   std::vector<std::vector<std::byte>> queue_;    // to be written
   std::vector<std::vector<std::byte>> writing_;  // by the operation under way
+  std::vector<std::vector<std::byte>> unsent_;  // queue_ of the connection that was lost; while channels are told
   std::uint64_t round_ = 0;          // of the socket: what an older one still delivers is void
   bool write_scheduled_ = false;
   std::atomic<bool> stopped_ = false;

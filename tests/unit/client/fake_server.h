@@ -25,6 +25,8 @@ class FakeServer {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof address;
+    const int receive_buffer = 64 << 10;  // so that a client soon has to wait with what is not received
+    EXPECT_EQ(::setsockopt(listener_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer), 0);
     EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), length), 0);
     EXPECT_EQ(::listen(listener_, 16), 0);
     EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length), 0);
@@ -52,6 +54,12 @@ class FakeServer {
   void hang_up() {
     if (socket_ >= 0) ::close(socket_);
     socket_ = -1;
+  }
+
+  // Something from the client waits to be received.
+  bool readable() const {
+    pollfd waiting{.fd = socket_, .events = POLLIN, .revents = 0};
+    return ::poll(&waiting, 1, 10'000) == 1;
   }
 
   struct Frame {

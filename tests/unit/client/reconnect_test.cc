@@ -168,6 +168,42 @@ TEST(Appends, AfterALostConnectionAreUnknownIfSentAndUnavailableIfNot) {
   EXPECT_EQ(outcomes, "ok ok ok unknown unknown unknown invalid unavailable");
 }
 
+// What waited behind a write that the socket did not take used to end `unknown` as well.
+TEST(Appends, WhatWasNeverHandedToTheSocketIsCertainlyNotThere) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}});
+  std::promise<void> first_sent, all_sent;
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    server.open();
+    EXPECT_TRUE(server.readable());  // the first frame is being written; it is larger than all buffers on its way
+    first_sent.set_value();
+    all_sent.get_future().wait_for(20s);
+    server.hang_up();
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto appender = log->appender({.inflight_bytes_max = 64u << 20});
+  ASSERT_TRUE(appender) << appender.error().message;
+  const std::vector<std::string> parts(8, std::string(1020u << 10, 'x'));
+  std::vector<ByteView> large;
+  for (const std::string& part : parts) large.push_back(bytes_of(part));
+  std::vector<std::future<Result<Appended>>> answers;
+  answers.push_back(appender->append(large));
+  first_sent.get_future().wait_for(20s);
+  for (int i = 0; i < 2; ++i) answers.push_back(appender->append({&kRecord, 1}));
+  answers.push_back(appender->append({}));
+  answers.push_back(appender->append({&kRecord, 1}));
+  all_sent.set_value();
+  std::string outcomes;
+  for (auto& answer : answers) {
+    const auto result = answer.get();
+    outcomes += std::string(result ? "ok" : outcome_of(result.error().code).name) + " ";
+  }
+  EXPECT_EQ(outcomes, "unknown unavailable unavailable invalid unavailable ");
+}
+
 // Empty and refused appends used to cost nothing, and so could pile up without bound.
 TEST(Appends, SmallOnesCountToo) {
   FakeServer server;
