@@ -213,9 +213,9 @@ bool BatchBuilder::add(ByteView record) {
   if (record.size() > kRecordBytesMax || record_count_ == kRecordsMax) return false;
   if (body_bytes() + kRecordHeaderBytes + record.size() > kBodyBytesMax) return false;
   const std::size_t at = bytes_.size();
-  bytes_.resize(at + kRecordHeaderBytes + record.size());
+  bytes_.resize(at + kRecordHeaderBytes);
   store_le(bytes_.data() + at, static_cast<std::uint32_t>(record.size()));
-  std::copy(record.begin(), record.end(), bytes_.begin() + static_cast<std::ptrdiff_t>(at + kRecordHeaderBytes));
+  bytes_.insert(bytes_.end(), record.begin(), record.end());  // not resized first: that would write all of it twice
   ++record_count_;
   return true;
 }

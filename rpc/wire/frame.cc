@@ -116,10 +116,11 @@ std::vector<std::byte> make_frame(FrameType type, std::uint32_t channel, Term te
   const auto header =
       encode({.type = type, .length = static_cast<std::uint32_t>(payload.size() + more.size()), .channel = channel,
               .term = term});
-  std::vector<std::byte> frame(header.size() + payload.size() + more.size());
-  auto to = std::copy(header.begin(), header.end(), frame.begin());
-  to = std::copy(payload.begin(), payload.end(), to);
-  std::copy(more.begin(), more.end(), to);
+  std::vector<std::byte> frame;
+  frame.reserve(header.size() + payload.size() + more.size());
+  frame.assign(header.begin(), header.end());
+  frame.insert(frame.end(), payload.begin(), payload.end());
+  frame.insert(frame.end(), more.begin(), more.end());
   return frame;
 }
 
