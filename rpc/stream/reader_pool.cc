@@ -1,8 +1,16 @@
 #include "rpc/stream/reader_pool.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace walraft::rpc {
 
-ReaderThread::ReaderThread(Loop& loop) : loop_(loop), thread_([this] { loop_of_thread(); }) {}
+namespace {
+using Clock = std::chrono::steady_clock;
+}  // namespace
+
+ReaderThread::ReaderThread(Loop& loop, std::function<bool()> appends_under_way)
+    : loop_(loop), appends_under_way_(std::move(appends_under_way)), thread_([this] { loop_of_thread(); }) {}
 
 ReaderThread::~ReaderThread() {
   {
@@ -14,9 +22,10 @@ ReaderThread::~ReaderThread() {
 }
 
 void ReaderThread::run(std::function<void()> work, std::function<void()> done) {
+  const bool rest = appends_under_way_();
   {
     const std::lock_guard lock(mutex_);
-    jobs_.push_back({std::move(work), std::move(done)});
+    jobs_.push_back({std::move(work), std::move(done), rest});
   }
   changed_.notify_one();
 }
@@ -29,10 +38,17 @@ void ReaderThread::loop_of_thread() {
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
+    const auto begun = Clock::now();
     job.work();
+    const auto ended = Clock::now();
+    const bool rest = job.rest;
     loop_.post(std::move(job.done));
     job = {};  // what it holds is released without the lock
     lock.lock();
+    if (rest) {
+      const auto until = ended + std::min<Clock::duration>(kRest * (ended - begun), kRestMax);
+      changed_.wait_until(lock, until, [this] { return ending_; });
+    }
   }
 }
 

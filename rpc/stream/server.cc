@@ -21,7 +21,9 @@ Server::Server(Loop& loop, std::unique_ptr<ReaderPool> readers, replication::Sha
 
 Result<std::unique_ptr<Server>> Server::start(AsioLoop& loop, replication::Shard& shard,
                                               replication::Catalogue& catalogue, const ServerOptions& options) {
-  auto server = std::make_unique<Server>(loop, std::make_unique<ReaderThread>(loop), shard, catalogue, options);
+  auto server = std::make_unique<Server>(
+      loop, std::make_unique<ReaderThread>(loop, [&shard] { return shard.inflight_bytes() > 0; }), shard, catalogue,
+      options);
   auto listener = Listener::listen(loop, options.address,
                                    [s = server.get()](std::unique_ptr<ByteStream> stream) { s->accept(std::move(stream)); });
   if (!listener) return std::unexpected(std::move(listener.error()));
