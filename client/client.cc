@@ -51,7 +51,11 @@ class ReaderChannel final : public Channel, public std::enable_shared_from_this<
         if (!message) return connection_->drop(message.error());
         if (!builder_) builder_.emplace(message->from);
         if (auto ok = builder_->add(*message, frame.payload.subspan(rpc::Records::kBytes)); !ok) return finish_with(ok.error());
-        if (message->last) finish(Answer{opened_, builder_->take()});
+        if (message->last) return finish(Answer{opened_, builder_->take()});
+        if (builder_->records().wire_bytes() >
+            std::size_t{read_->bytes} + rpc::kBatchBytesMax + rpc::kRecordsFrameBytes) {
+          finish_with({Code::failed, "the server sends more than was asked for", 0});
+        }
         return;
       }
       case rpc::FrameType::error: {

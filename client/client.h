@@ -133,7 +133,7 @@ struct AppendOptions {
 // An append ends in one of three ways: ok; certainly not written (every code but `unknown`); `unknown`, when the
 // connection was lost after it was handed to the socket. After a lost connection the appender is done: what was sent
 // ends `unknown`, what was not ends `unavailable`, and so does everything that follows, so that no later append can
-// pass an earlier one. Look where the log ends (Log::tail), and make a new appender.
+// pass an earlier one. Make a new one; client/README.md, "Outcomes", says what to do about `unknown`.
 class Appender {
  public:
   using Callback = std::function<void(Result<Appended>)>;

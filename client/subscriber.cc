@@ -7,12 +7,18 @@
 
 namespace walraft {
 namespace client_inside {
+namespace {
+
+constexpr std::int64_t kCreditMax = 1 << 30;  // what a server takes at most
+
+}  // namespace
 
 SubscriberChannel::SubscriberChannel(std::shared_ptr<Connection> connection, std::string log,
                                      const SubscribeOptions& options)
     : connection_(std::move(connection)),
       log_(std::move(log)),
-      options_{.from = options.from, .credit_bytes = std::max<std::uint64_t>(options.credit_bytes, 1)} {}
+      from_(options.from),
+      credit_bytes_(static_cast<std::int64_t>(std::clamp<std::uint64_t>(options.credit_bytes, 1, kCreditMax))) {}
 
 std::future<Result<rpc::Opened>> SubscriberChannel::begin() {
   connection_->post([self = shared_from_this()] { self->connection_->attach(self); });
@@ -39,10 +45,9 @@ Result<Event> SubscriberChannel::next(std::optional<std::chrono::microseconds> t
   Queued queued = std::move(events_.front());
   events_.pop_front();
   queued_bytes_ -= queued.bytes;
-  owed_bytes_ += queued.bytes;
   if (const auto* records = std::get_if<Records>(&queued.event)) position_ = records->next();
   if (const auto* gap = std::get_if<Gap>(&queued.event)) position_ = gap->to;
-  if (owed_bytes_ >= options_.credit_bytes / 4) connection_->post([self = shared_from_this()] { self->give_credit(); });
+  if (may_give()) connection_->post([self = shared_from_this()] { self->give_credit(); });
   return std::move(queued.event);
 }
 
@@ -58,32 +63,36 @@ Offset SubscriberChannel::committed() {
 
 // --- The client's thread ----------------------------------------------------------------------------------------------
 
+std::int64_t SubscriberChannel::owed() const {
+  return credit_bytes_ - static_cast<std::int64_t>(queued_bytes_) - window_bytes_;
+}
+
 // In quarters: not a frame for every event, and never so late that the server stops.
 void SubscriberChannel::give_credit() {
   if (!active_) return;  // between OPEN and OPENED, too: OPENED gives what was taken since
-  std::uint64_t bytes;
+  std::int64_t bytes;
   {
     const std::lock_guard lock(mutex_);
-    if (owed_bytes_ == 0 || owed_bytes_ < options_.credit_bytes / 4) return;
-    bytes = std::min<std::uint64_t>(owed_bytes_, 1u << 30);
-    owed_bytes_ -= bytes;
+    if (!may_give()) return;
+    bytes = std::min<std::int64_t>(owed(), kCreditMax);
+    window_bytes_ += bytes;
   }
-  connection_->send(rpc::FrameType::credit, *this, rpc::encode(rpc::Credit{bytes}));
+  connection_->send(rpc::FrameType::credit, *this, rpc::encode(rpc::Credit{static_cast<std::uint64_t>(bytes)}));
 }
 
 void SubscriberChannel::on_ready() {
   refused_ = false;
-  std::uint64_t credit;
+  std::int64_t credit;
   {
     const std::lock_guard lock(mutex_);
-    owed_bytes_ = 0;
-    credit = options_.credit_bytes - std::min(options_.credit_bytes, queued_bytes_);
+    credit = window_bytes_ = std::max<std::int64_t>(credit_bytes_ - static_cast<std::int64_t>(queued_bytes_), 0);
   }
-  connection_->send(rpc::FrameType::open, *this,
-                    rpc::encode(rpc::Open{.log_name = log_, .kind = rpc::SessionKind::subscriber,
-                                          .from = positioned_ ? rpc::From{rpc::From::Kind::offset, expected_.value}
-                                                              : to_wire(options_.from),
-                                          .credit = credit}));
+  connection_->send(
+      rpc::FrameType::open, *this,
+      rpc::encode(rpc::Open{.log_name = log_,
+                            .kind = rpc::SessionKind::subscriber,
+                            .from = positioned_ ? rpc::From{rpc::From::Kind::offset, expected_.value} : to_wire(from_),
+                            .credit = static_cast<std::uint64_t>(credit)}));
 }
 
 void SubscriberChannel::on_frame(const rpc::FrameDecoder::Frame& frame) {
@@ -101,12 +110,15 @@ void SubscriberChannel::on_frame(const rpc::FrameDecoder::Frame& frame) {
       if (auto ok = builder.add(*message, frame.payload.subspan(rpc::Records::kBytes)); !ok) {
         return connection_->drop(ok.error());  // damaged on its way: it is sent again
       }
-      expected_ = message->next;
       const std::size_t bytes = message->bytes;
       {
         const std::lock_guard lock(mutex_);
+        if (window_bytes_ <= 0)
+          return connection_->drop({Code::invalid, "the server sent more than it had credit for", 0});
+        window_bytes_ -= static_cast<std::int64_t>(bytes);
         committed_ = std::max(committed_, message->commit);
       }
+      expected_ = message->next;
       if (!builder.records().empty()) deliver(builder.take(), bytes);
       return;
     }

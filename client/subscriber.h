@@ -2,6 +2,7 @@
 
 // Inside the client: the session behind a Subscription.
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <future>
@@ -35,6 +36,8 @@ class SubscriberChannel final : public Channel, public std::enable_shared_from_t
   void on_tick() override;
 
  private:
+  std::int64_t owed() const;  // with mutex_ held: credit to be given back
+  bool may_give() const { return owed() >= std::max<std::int64_t>(credit_bytes_ / 4, 1); }
   void give_credit();
   void on_opened(const rpc::Opened& opened);
   void on_error(Error error);
@@ -43,7 +46,8 @@ class SubscriberChannel final : public Channel, public std::enable_shared_from_t
 
   const std::shared_ptr<Connection> connection_;
   const std::string log_;
-  const SubscribeOptions options_;
+  const From from_;
+  const std::int64_t credit_bytes_;
 
   // The client's thread.
   std::promise<Result<rpc::Opened>> opening_;
@@ -61,7 +65,9 @@ class SubscriberChannel final : public Channel, public std::enable_shared_from_t
   };
   std::deque<Queued> events_;
   std::uint64_t queued_bytes_ = 0;  // of events_
-  std::uint64_t owed_bytes_ = 0;    // taken by next(), not yet given back as credit
+  // What the server may still send, by what it was told; below 0 is what it overdrew. Together with queued_bytes_ it is
+  // credit_bytes, but for what next() took and was not given back yet.
+  std::int64_t window_bytes_ = 0;
   std::optional<Error> final_error_;
   Offset position_;
   Offset committed_;

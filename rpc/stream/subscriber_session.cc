@@ -9,7 +9,7 @@
 namespace walraft::rpc {
 namespace {
 
-constexpr std::uint64_t kCreditMax = 1u << 30;
+constexpr std::int64_t kCreditMax = 1 << 30;
 
 class SubscriberSession final : public Session, public replication::Replica::Listener {
  public:
@@ -17,7 +17,7 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
       : Session(connection, channel),
         replica_(replica),
         source_(replica, connection),
-        credit_(std::min(open.credit, kCreditMax)) {
+        credit_(static_cast<std::int64_t>(std::min<std::uint64_t>(open.credit, kCreditMax))) {
     replica_.add_listener(*this);
   }
   ~SubscriberSession() override { replica_.remove_listener(*this); }
@@ -46,7 +46,7 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
     const auto message = decode_credit(frame.payload);
     if (!message) return std::unexpected(message.error());
     if (message->bytes > kCreditMax) return error(Code::invalid, "CREDIT is above 1 GiB");
-    credit_ = std::min(credit_ + message->bytes, kCreditMax);
+    credit_ = std::min(credit_ + static_cast<std::int64_t>(message->bytes), kCreditMax);
     push();
     return {};
   }
@@ -62,7 +62,8 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
     const auto keep = weak_from_this().lock();
     while (!fetching_ && !failed_ && has_credit() && next_ < replica_.committed() && connection_.may_send()) {
       fetching_ = true;
-      const auto bytes = static_cast<std::size_t>(std::clamp<std::uint64_t>(credit_, 1, connection_.fetch_bytes_max()));
+      const auto bytes = static_cast<std::size_t>(
+          std::clamp<std::int64_t>(credit_, 1, static_cast<std::int64_t>(connection_.fetch_bytes_max())));
       room_.emplace(connection_);
       source_.fetch(next_, bytes, [this](Result<RecordSource::Batches> batches) {
         fetching_ = false;
@@ -88,7 +89,7 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
     }
     std::size_t bytes = 0;
     for (const auto& batch : batches) bytes += batch.bytes.size();
-    credit_ -= std::min<std::uint64_t>(credit_, bytes);
+    credit_ -= static_cast<std::int64_t>(bytes);
     connection_.send_records(channel_, replica_.term(),
                              {.request = 0, .from = next_, .next = reached, .commit = replica_.committed(),
                               .last = false, .bytes = static_cast<std::uint32_t>(bytes)},
@@ -108,7 +109,7 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
 
   replication::Replica& replica_;
   RecordSource source_;
-  std::uint64_t credit_;
+  std::int64_t credit_;  // below 0: what the last frame overdrew; it is owed
   Offset next_;
   std::optional<Connection::Room> room_;  // while fetching
   bool begun_ = false;

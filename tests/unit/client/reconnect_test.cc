@@ -281,6 +281,30 @@ TEST(Subscriptions, CreditTakenWhileReconnectingIsGivenBack) {
   EXPECT_EQ(std::get<Records>(*event).all()[0].offset, Offset(1));
 }
 
+// Its memory is bounded by what it has granted, whatever the server does.
+TEST(Subscriptions, AServerThatSendsBeyondItsCreditIsLeft) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}});
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    const auto open = server.open();
+    for (std::uint64_t offset = 0; offset < 3; ++offset) {  // 1, and 2 overdraws; 3 is too much
+      send_record(server, open.channel, Offset(offset), std::string(100, 'a'));
+    }
+    server.accept();
+    const auto again = server.open({.log_id = LogId(1), .start = Offset(2)});
+    EXPECT_EQ(rpc::decode_open(again.payload)->from.value, 2u);
+    EXPECT_EQ(credit_of(again), 0u);
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto subscription = log->subscribe({.from = From::earliest(), .credit_bytes = 300});
+  ASSERT_TRUE(subscription) << subscription.error().message;
+  script.join();
+  EXPECT_TRUE(subscription->next(20s));
+}
+
 // A session refused for now, on a connection that goes on, used to leave the subscription without one for ever.
 TEST(Subscriptions, OpenAgainAfterARefusalThatMayPass) {
   FakeServer server;

@@ -259,6 +259,29 @@ TEST_F(SessionTest, CreditBoundsWhatIsSent) {
   EXPECT_LE(got, 150'000u + 2 * 11'000u);
 }
 
+// Each CREDIT of a byte used to bring a whole batch: what a frame overdrew was forgotten, and with it what the
+// subscriber was ready to hold.
+TEST_F(SessionTest, OverdrawnCreditIsOwed) {
+  {
+    Client client({.endpoints = {node_.endpoint()}});
+    auto log = client.open("log");
+    auto appender = log->appender();
+    const std::string text(10'000, 'c');
+    const ByteView record = bytes_of(text);
+    for (int i = 0; i < 50; ++i) ASSERT_TRUE(appender->append({&record, 1}).get());
+  }
+  Raw raw(node_.port());
+  raw.open(
+      1, {.log_name = "log", .kind = rpc::SessionKind::subscriber, .from = {rpc::From::Kind::offset, 1}, .credit = 1});
+  EXPECT_EQ(raw.receive().type, FrameType::records) << "one may always come";
+  for (int i = 0; i < 20; ++i) raw.send(rpc::make_frame(FrameType::credit, 1, Term(), rpc::encode(rpc::Credit{1})));
+  raw.send(rpc::make_frame(FrameType::ping, 0, Term(), rpc::encode(rpc::Ping{1})));
+  EXPECT_EQ(raw.receive().type, FrameType::pong);
+  EXPECT_EQ(raw.receive(200).type, FrameType::close) << "nothing more came";
+  raw.send(rpc::make_frame(FrameType::credit, 1, Term(), rpc::encode(rpc::Credit{20'000})));
+  EXPECT_EQ(raw.receive().type, FrameType::records);
+}
+
 // All of them fetch from the files at once, while nobody reads what they send: that used to be queued in full. And the
 // first used to be served to its end before the next got anything.
 TEST_F(SessionTest, ManySessionsShareTheQueueOfTheirConnection) {
