@@ -28,6 +28,7 @@
 #include <variant>
 #include <vector>
 
+#include "client/administration.h"
 #include "wal/base/bytes.h"
 #include "wal/base/ids.h"
 #include "wal/base/result.h"
@@ -243,6 +244,22 @@ class Client {
 
   // Connects if need be, and looks the log up. Errors: not_found, invalid (the name), unavailable, denied, ….
   Result<Log> open(const std::string& name, const OpenOptions& options = {});
+
+  // Administration. Each is tried again on another connection until the timeout. A change whose answer did not come in
+  // time is `unknown`: look, and do it again, which harms nothing.
+  //
+  // The cluster and its nodes.
+  Result<ClusterStatus> status();
+  // By name; all whose names start with `prefix`.
+  Result<std::vector<LogStatus>> list_logs(const std::string& prefix = "");
+  // Errors: not_found.
+  Result<LogStatus> describe_log(const std::string& name);
+  // A log that is there with the same configuration is given as it is (CreatedLog::is_new says which). Errors: invalid
+  // (the name; what the configuration asks for cannot be had), exists (with another configuration), no_space,
+  // over_limit.
+  Result<CreatedLog> create_log(const std::string& name, const LogConfig& config = {});
+  // With all its records: nothing brings them back. What is open on it ends with `deleted`. Errors: not_found.
+  Result<void> delete_log(const std::string& name);
 
  private:
   ClientOptions options_;

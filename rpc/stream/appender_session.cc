@@ -17,6 +17,8 @@ class AppenderSession final : public Session {
                                    .batch_bytes_max = connection_.server().shard().limits().batch_bytes_max}));
   }
 
+  const replication::Replica* replica() const override { return &replica_; }
+
   Result<void> on_frame(const FrameDecoder::Frame& frame) override {
     if (frame.header.type != FrameType::append) {
       return error(Code::invalid, "an appender does not send " + std::string(name_of(frame.header.type)));

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "rpc/stream/administration.h"
 #include "rpc/stream/server.h"
 #include "rpc/stream/sessions.h"
 #include "wal/base/check.h"
@@ -170,6 +171,7 @@ Result<void> Connection::on_frame(const FrameDecoder::Frame& frame) {
     }
     case FrameType::pong: return {};
     case FrameType::open: return on_open(frame);
+    case FrameType::request: return administer(*this, frame);
     case FrameType::close:
       sessions_.erase(frame.header.channel);
       return {};
@@ -239,7 +241,7 @@ Result<void> Connection::on_open(const FrameDecoder::Frame& frame) {
     return {};
   }
   if (auto good = check_log_name(open->log_name); !good) {
-    send_error(channel, 0, good.error());
+    send_error(channel, 0, Error(good.error()).at("log \"" + open->log_name + "\""));
     return {};
   }
   if (!open->create) {
@@ -286,6 +288,14 @@ void Connection::end_session(std::uint32_t channel, const Error& error) {
   const auto keep = at->second;  // it may be the caller
   sessions_.erase(at);
   send_error(channel, 0, error);
+}
+
+void Connection::end_sessions_of(const replication::Replica& replica, const Error& error) {
+  std::vector<std::uint32_t> channels;
+  for (const auto& [channel, session] : sessions_) {
+    if (session->replica() == &replica) channels.push_back(channel);
+  }
+  for (const std::uint32_t channel : channels) end_session(channel, error);
 }
 
 // --- Writing ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,10 @@
 #include "rpc/wire/messages.h"
 #include "wal/chunk.h"
 
+namespace walraft::replication {
+class Replica;
+}
+
 namespace walraft::rpc {
 
 class Server;
@@ -37,6 +41,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // An error ends the connection: the frame does not belong here or is malformed.
   virtual Result<void> on_frame(const FrameDecoder::Frame& frame) = 0;
+  // The log that it is of; null while that is being made.
+  virtual const replication::Replica* replica() const { return nullptr; }
   // may_send() was false and would now be true.
   virtual void on_writable() {}
 
@@ -94,6 +100,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void send_records(std::uint32_t channel, Term term, const Records& records, std::vector<wal::BatchRef> batches);
   void send_error(std::uint32_t channel, std::uint64_t request, const Error& error);
   void end_session(std::uint32_t channel, const Error& error);  // ERROR, then the channel is free
+  void end_sessions_of(const replication::Replica& replica, const Error& error);
   // Requests under way; the connection reads on only below the limits.
   void add_unanswered(std::size_t bytes);
   void answered(std::size_t bytes);

@@ -22,6 +22,8 @@ class ReaderSession final : public Session {
                                    .batch_bytes_max = connection_.server().shard().limits().batch_bytes_max}));
   }
 
+  const replication::Replica* replica() const override { return &replica_; }
+
   Result<void> on_frame(const FrameDecoder::Frame& frame) override {
     if (frame.header.type != FrameType::read) {
       return error(Code::invalid, "a reader does not send " + std::string(name_of(frame.header.type)));

@@ -17,6 +17,7 @@ Server::Server(Loop& loop, std::unique_ptr<ReaderPool> readers, replication::Sha
       readers_(std::move(readers)),
       ticker_(loop) {
   ticker_.start(Connection::kTick, [this] { tick(); });
+  catalogue_.on_removed([this](replication::Replica& replica) { end_sessions_of(replica); });
 }
 
 Result<std::unique_ptr<Server>> Server::start(AsioLoop& loop, replication::Shard& shard,
@@ -32,6 +33,7 @@ Result<std::unique_ptr<Server>> Server::start(AsioLoop& loop, replication::Shard
 }
 
 Server::~Server() {
+  catalogue_.on_removed({});
   const auto connections = std::move(connections_);
   connections_.clear();
   for (const auto& [connection, machine] : connections) connection->close();
@@ -84,6 +86,11 @@ void Server::forget(Connection& connection) {
     machines_.erase(at->second);
   }
   connections_.erase(at);
+}
+
+void Server::end_sessions_of(const replication::Replica& replica) {
+  const Error deleted{Code::deleted, "log \"" + replica.name() + "\": it was deleted", 0};
+  for (const auto& [connection, machine] : connections_) connection->end_sessions_of(replica, deleted);
 }
 
 void Server::tick() {

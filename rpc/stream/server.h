@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -17,6 +18,7 @@
 #include "rpc/stream/byte_stream.h"
 #include "rpc/stream/loop.h"
 #include "rpc/stream/reader_pool.h"
+#include "rpc/wire/administration.h"
 #include "wal/base/ids.h"
 #include "wal/base/result.h"
 
@@ -33,6 +35,8 @@ struct ServerOptions {
   NodeId node{};
   std::string software;
   std::size_t connections_max = 4096;
+  // Adds to this node's status what the server does not know: zone, addresses, space.
+  std::function<void(NodeStatus&)> describe_node = {};
 };
 
 struct ServerStats {
@@ -75,6 +79,7 @@ class Server {
   replication::Catalogue& catalogue() { return catalogue_; }
   ReaderPool& readers() { return *readers_; }
   const ServerOptions& options() const { return options_; }
+  void set_connections_max(std::size_t most) { options_.connections_max = most; }  // those that are open stay
   bool draining() const { return draining_; }
   void count_protocol_error() { ++stats_.protocol_errors; }
   void count_timeout() { ++stats_.timeouts; }
@@ -87,6 +92,7 @@ class Server {
 
  private:
   std::size_t places_for(const std::string& machine) const;
+  void end_sessions_of(const replication::Replica& replica);
   void tick();
 
   Loop& loop_;

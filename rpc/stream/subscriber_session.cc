@@ -39,6 +39,8 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
     });
   }
 
+  const replication::Replica* replica() const override { return &replica_; }
+
   Result<void> on_frame(const FrameDecoder::Frame& frame) override {
     if (frame.header.type != FrameType::credit) {
       return error(Code::invalid, "a subscriber does not send " + std::string(name_of(frame.header.type)));

@@ -37,6 +37,8 @@ std::string_view name_of(FrameType type) {
     case FrameType::open: return "open";
     case FrameType::opened: return "opened";
     case FrameType::close: return "close";
+    case FrameType::request: return "request";
+    case FrameType::response: return "response";
     case FrameType::append: return "append";
     case FrameType::appended: return "appended";
     case FrameType::read: return "read";
@@ -51,7 +53,9 @@ std::size_t payload_bytes_max(FrameType type) {
     case FrameType::hello:
     case FrameType::welcome:
     case FrameType::open:
-    case FrameType::opened: return kHandshakeBytesMax;
+    case FrameType::opened:
+    case FrameType::request: return kHandshakeBytesMax;
+    case FrameType::response: return kResponseBytesMax;
     case FrameType::error: return kErrorBytesMax;
     case FrameType::append:
     case FrameType::records: return kFixedBytesMax + std::max(kBatchBytesMax, kRecordsFrameBytes);

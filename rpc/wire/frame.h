@@ -38,6 +38,8 @@ enum class FrameType : std::uint8_t {
   open = 6,      // client -> server: Cap'n Proto Open; makes a session on the channel it names
   opened = 7,    // server -> client: Cap'n Proto Opened
   close = 8,     // either way: the session of the channel ends
+  request = 9,   // client -> server: Cap'n Proto Request (administration.h); needs no session
+  response = 10, // server -> client: Cap'n Proto Response, on the request's channel
   append = 16,   // client -> server: Append, then one unstamped batch
   appended = 17, // server -> client: Appended
   read = 18,     // client -> server: Read
@@ -50,6 +52,7 @@ std::string_view name_of(FrameType type);  // "hello", …; "unknown" for the re
 // The largest payload of each type; what is longer is refused before a byte of it is stored. A frame of records holds
 // one batch of any size, or several up to kRecordsFrameBytes.
 inline constexpr std::size_t kHandshakeBytesMax = 64u << 10;
+inline constexpr std::size_t kResponseBytesMax = 256u << 10;
 inline constexpr std::size_t kErrorBytesMax = 4u << 10;
 inline constexpr std::size_t kFixedBytesMax = 64;
 inline constexpr std::size_t kBatchBytesMax = wal::kBatchHeaderBytes + wal::kBodyBytesMax;

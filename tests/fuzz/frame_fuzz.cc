@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "rpc/wire/administration.h"
 #include "rpc/wire/frame.h"
 #include "rpc/wire/messages.h"
 #include "wal/base/check.h"
@@ -29,6 +30,12 @@ void decode_payload(const FrameDecoder::Frame& frame) {
       break;
     case FrameType::opened:
       if (auto message = decode_opened(payload)) CHECK(decode_opened(encode(*message)).has_value());
+      break;
+    case FrameType::request:
+      if (auto message = decode_request(payload)) CHECK(decode_request(encode(*message)).has_value());
+      break;
+    case FrameType::response:
+      if (auto message = decode_response(payload)) CHECK(decode_response(encode(*message)).has_value());
       break;
     case FrameType::error:
       if (auto message = decode_error(payload)) CHECK(decode_error(encode(*message)).has_value());

@@ -42,6 +42,13 @@ struct TailArguments {
 };
 int tail(const Global& global, const TailArguments& arguments);
 
+int status(const Global& global, bool watch);  // 0 healthy, 1 degraded, 9 a log without a leader, or no server
+
+int log_create(const Global& global, const std::string& name, const LogConfig& config);
+int log_list(const Global& global, const std::string& prefix);
+int log_describe(const Global& global, const std::string& name);
+int log_delete(const Global& global, const std::string& name, bool yes);
+
 // Offline: of a node that is not running.
 int verify(const Global& global, const std::string& data_dir, const std::string& log);
 int dump(const Global& global, const std::string& file, bool records);

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "tools/walctl/commands.h"
+#include "tools/walctl/completion.h"
 #include "wal/base/standard_descriptors.h"
 
 namespace {
@@ -65,6 +66,9 @@ struct CommandLine {
   std::string producer, cursor, ack;
   std::string data_dir, verify_log, dump_file, disk_directory;
   bool dump_records = false, version = false;
+  bool watch = false, yes = false;
+  std::string log_name, log_prefix, retention_bytes, retention_time, segment_bytes, record_bytes_max, shell;
+  LogConfig config;
   AppendArguments append;
   ReadArguments read;
   TailArguments tail;
@@ -107,11 +111,40 @@ Result<Global> global_of(const CommandLine& line) {
   return global;
 }
 
+// The sizes and times of log create, from text.
+Result<LogConfig> config_of(const CommandLine& line) {
+  LogConfig config = line.config;
+  const auto bytes = [](const char* option, const std::string& text, std::uint64_t most, auto& out) -> Result<void> {
+    if (text.empty()) return {};
+    const auto value = parse_bytes(text);
+    if (!value) return std::unexpected(Error(value.error()).at(option));
+    if (*value == 0 || *value > most) {
+      return error(Code::usage, std::string(option) + ": is " + text + "; it must be from 1B to " +
+                                    std::to_string(most >> 20) + "MiB");
+    }
+    out = static_cast<std::remove_reference_t<decltype(out)>>(*value);
+    return {};
+  };
+  if (auto ok = bytes("--segment-bytes", line.segment_bytes, 1u << 30, config.segment_bytes); !ok)
+    return std::unexpected(ok.error());
+  if (auto ok = bytes("--max-record-bytes", line.record_bytes_max, 8u << 20, config.record_bytes_max); !ok)
+    return std::unexpected(ok.error());
+  if (auto ok = bytes("--retention-bytes", line.retention_bytes, 1ull << 60, config.retention_bytes); !ok)
+    return std::unexpected(ok.error());
+  if (!line.retention_time.empty()) {
+    const auto time = parse_duration(line.retention_time);
+    if (!time) return std::unexpected(Error(time.error()).at("--retention-time"));
+    config.retention_ms = static_cast<std::uint64_t>(time->count() / 1000);
+  }
+  return config;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   hold_standard_descriptors();
   ::signal(SIGINT, [](int) { ::_exit(130); });
+  ::signal(SIGPIPE, SIG_DFL);  // a broken pipe ends it silently, whatever it was started with
   CommandLine line;
   CLI::App app("walctl, the tool for Walraft: append to logs, read and tail them, look after the disk.", "walctl");
   app.add_option("--endpoints", line.endpoints, "Stream addresses of servers (WALRAFT_ENDPOINTS)")
@@ -128,6 +161,35 @@ int main(int argc, char** argv) {
   app.require_subcommand(0, 1);
   app.fallthrough();
   app.footer(kFooter);
+
+  CLI::App* status_command =
+      app.add_subcommand("status", "Every node and log; exit 0 healthy, 1 degraded, 9 without a leader");
+  status_command->add_flag("--watch", line.watch, "Again every 2 s, until interrupted");
+
+  CLI::App* log_command = app.add_subcommand("log", "Make, list, describe and delete logs");
+  log_command->require_subcommand(1, 1);
+  CLI::App* create_command =
+      log_command->add_subcommand("create", "Make a log; one that is there with the same options is fine");
+  create_command->add_option("NAME", line.log_name, "1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit")
+      ->required();
+  create_command->add_option("--replicas", line.config.replicas, "Copies (default: as many as nodes, 3 at most)")
+      ->check(CLI::Range(1u, 7u));
+  create_command->add_option("--retention-bytes", line.retention_bytes, "Not supported by this release: it keeps all")
+      ->type_name("B");
+  create_command->add_option("--retention-time", line.retention_time, "Not supported by this release: it keeps all")
+      ->type_name("D");
+  create_command
+      ->add_option("--segment-bytes", line.segment_bytes, "Size of its files, a power of two from 64KiB to 1GiB")
+      ->type_name("B");
+  create_command->add_option("--max-record-bytes", line.record_bytes_max, "Largest record, up to 8MiB")->type_name("B");
+  create_command->add_flag("--require-epoch", line.config.require_epoch, "Not supported by this release");
+  CLI::App* list_command = log_command->add_subcommand("list", "All logs, by name (json: one object a line)");
+  list_command->add_option("PREFIX", line.log_prefix, "Only names that start so");
+  CLI::App* describe_command = log_command->add_subcommand("describe", "One log: frontier, members, options");
+  describe_command->add_option("NAME", line.log_name, "Name of the log")->required();
+  CLI::App* delete_command = log_command->add_subcommand("delete", "Delete a log with all its records");
+  delete_command->add_option("NAME", line.log_name, "Name of the log")->required();
+  delete_command->add_flag("--yes", line.yes, "Do it: nothing brings the records back");
 
   CLI::App* append_command = app.add_subcommand("append", "Append stdin or files; prints the last offset (json: one object a batch)");
   append_command->add_option("LOG", line.append.log, "Name of the log")->required();
@@ -175,6 +237,9 @@ int main(int argc, char** argv) {
   CLI::App* disk_command = app.add_subcommand("diskcheck", "Measure a disk's synced writes, with a verdict");
   disk_command->add_option("DIR", line.disk_directory, "A directory on it; a file is made there and removed")->required();
 
+  CLI::App* completion_command = app.add_subcommand("completion", "Print a script that completes command lines");
+  completion_command->add_option("SHELL", line.shell, "bash, zsh or fish")->required();
+
   try {
     app.parse(arguments_of(argc, argv));
   } catch (const CLI::CallForHelp& help) {
@@ -210,6 +275,20 @@ int main(int argc, char** argv) {
   if (append_command->parsed()) return walctl::append(*global, line.append);
   if (read_command->parsed()) return walctl::read(*global, line.read);
   if (tail_command->parsed()) return walctl::tail(*global, line.tail);
+  if (status_command->parsed()) return walctl::status(*global, line.watch);
+  if (create_command->parsed()) {
+    const auto config = config_of(line);
+    return config ? log_create(*global, line.log_name, *config) : fail(config.error());
+  }
+  if (list_command->parsed()) return log_list(*global, line.log_prefix);
+  if (describe_command->parsed()) return log_describe(*global, line.log_name);
+  if (delete_command->parsed()) return log_delete(*global, line.log_name, line.yes);
+  if (completion_command->parsed()) {
+    const auto script = completion_script(app, line.shell);
+    if (!script) return fail(script.error());
+    std::fputs(script->c_str(), stdout);
+    return 0;
+  }
   if (verify_command->parsed()) return verify(*global, line.data_dir, line.verify_log);
   if (dump_command->parsed()) return dump(*global, line.dump_file, line.dump_records);
   return diskcheck(*global, line.disk_directory);
