@@ -1,7 +1,6 @@
 // Scripts that build a log, damage it, and show what recovery makes of it: tests/data/wal/recover_*.txt.
 //
-// A script is a line that says what it guards, then blocks: commands, a line "----", and what they
-// print. WALRAFT_REWRITE=1 writes the output into the scripts; read the difference before committing it.
+// Their form: script.h.
 //
 //   append N [bytes=B] [term=T]     N batches of one record, each durable before the next
 //   group N [bytes=B]               N batches in one write
@@ -23,13 +22,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
 
+#include "tests/datadriven/script.h"
 #include "tests/unit/wal_log/log_world.h"
 #include "wal/base/crc32c.h"
 #include "wal/hard_state_format.h"
@@ -37,37 +34,6 @@
 
 namespace walraft::wal {
 namespace {
-
-struct Command {
-  std::string verb;
-  std::vector<std::string> words;              // without "="
-  std::map<std::string, std::string> options;  // with
-
-  std::uint64_t number(std::size_t i) const { return std::stoull(words.at(i)); }
-  std::uint64_t number(const std::string& key, std::uint64_t otherwise) const {
-    const auto found = options.find(key);
-    return found == options.end() ? otherwise : std::stoull(found->second);
-  }
-  std::string text(const std::string& key) const {
-    const auto found = options.find(key);
-    return found == options.end() ? "" : found->second;
-  }
-};
-
-Command parse(const std::string& line) {
-  std::istringstream in(line);
-  Command command;
-  in >> command.verb;
-  for (std::string word; in >> word;) {
-    const std::size_t equals = word.find('=');
-    if (equals == std::string::npos) {
-      command.words.push_back(word);
-    } else {
-      command.options[word.substr(0, equals)] = word.substr(equals + 1);
-    }
-  }
-  return command;
-}
 
 std::string_view name_of(Verdict verdict) {
   static constexpr std::string_view kNames[] = {"keep", "cut", "hole", "suspect", "rebuild", "remove"};
@@ -80,7 +46,7 @@ class Script {
 
   std::string run(const std::string& line) {
     out_.str("");
-    const Command c = parse(line);
+    const Command c = parse_command(line);
     if (c.verb == "options") {
       options_.durable_is_commit = c.text("durable_is_commit") != "no";
     } else if (c.verb == "append") {
@@ -210,11 +176,16 @@ class Script {
     if (c.verb == "flip" && number != 0) {
       const std::string at = c.text("at");
       std::uint64_t position = 0;
-      if (at == "header_a") position = 40;
-      else if (at == "header_b") position = kBlockBytes + 40;
-      else if (at == "footer") position = footer_position(kSegmentBytesMin) + 20;
-      else if (at.starts_with("group")) position = groups(number).at(std::stoull(at.substr(5)) - 1) + 24;
-      else position = std::stoull(at);
+      if (at == "header_a")
+        position = 40;
+      else if (at == "header_b")
+        position = kBlockBytes + 40;
+      else if (at == "footer")
+        position = footer_position(kSegmentBytesMin) + 20;
+      else if (at.starts_with("group"))
+        position = groups(number).at(std::stoull(at.substr(5)) - 1) + 24;
+      else
+        position = std::stoull(at);
       filesystem_.flip_bit(path(number), position, 2);
     } else if (c.verb == "flip") {
       const auto [file, position] = place_of_batch(c.number("batch", 0));
@@ -293,8 +264,8 @@ class Script {
     }
     if (hard_state->nameless > 0) out_ << "a slot of the hard state has no name\n";
     auto directory = root->subdirectory("log", false).value();
-    const RecoveryInput input{kIdentity.cluster, kIdentity.log, kIdentity.id, bounds, options_.durable_is_commit,
-                              Access::direct, true};
+    const RecoveryInput input{kIdentity.cluster,          kIdentity.log,  kIdentity.id, bounds,
+                              options_.durable_is_commit, Access::direct, true};
     auto found = recover_log(*directory, input);
     if (!found) {
       out_ << outcome_of(found.error().code).name << ": " << found.error().message << "\n";
@@ -316,7 +287,8 @@ class Script {
       if (found.segments[i - 1].end == found.segments[i].file->header.start) letters.insert('F');
     }
     for (const std::uint64_t number : found.unused) {
-      const bool is_found = std::ranges::any_of(found.report.findings, [&](const Finding& f) { return f.segment == number; });
+      const bool is_found =
+          std::ranges::any_of(found.report.findings, [&](const Finding& f) { return f.segment == number; });
       if (!is_found) letters.insert('P');
     }
     out_ << found.segments.size() << " segments, " << found.unused.size() << " unused, end "
@@ -370,55 +342,16 @@ class Script {
   std::ostringstream out_;
 };
 
-std::vector<std::filesystem::path> scripts() {
-  std::vector<std::filesystem::path> found;
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(WALRAFT_TEST_DATA) / "wal")) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("recover_") && name.ends_with(".txt")) found.push_back(entry.path());
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
-std::set<char> run_script(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  std::string expected, actual, line;
-  std::vector<std::string> commands;
-  Script script;
-  bool first = true, in_output = false;
-  while (std::getline(in, line)) {
-    expected += line + "\n";
-    if (first && (!line.starts_with("# Guards "))) ADD_FAILURE() << "the first line says what it guards";
-    first = false;
-    if (in_output) {
-      in_output = !line.empty();
-      if (!in_output) actual += "\n";
-      continue;
-    }
-    actual += line + "\n";
-    if (line == "----") {
-      for (const std::string& command : std::exchange(commands, {})) actual += script.run(command);
-      in_output = true;
-    } else if (!line.empty() && line[0] != '#') {
-      commands.push_back(line);
-    }
-  }
-  EXPECT_TRUE(commands.empty()) << "commands without ---- behind them: " << path;
-  if (std::getenv("WALRAFT_REWRITE") != nullptr) {
-    std::ofstream(path) << actual;
-  } else {
-    EXPECT_EQ(actual, expected) << path << "\nWALRAFT_REWRITE=1 writes the new output";
-  }
-  return script.letters;
-}
-
 TEST(RecoveryScripts, each_prints_what_it_says_and_each_letter_is_reached) {
   std::set<char> reached;
-  for (const auto& path : scripts()) {
+  const auto scripts = script_files("wal", "recover_");
+  for (const auto& path : scripts) {
     SCOPED_TRACE(path.filename());
-    reached.merge(run_script(path));
+    Script script;
+    expect_script(path, [&](const std::string& line) { return script.run(line); });
+    reached.merge(script.letters);
   }
-  std::printf("%zu scripts\n", scripts().size());
+  std::printf("%zu scripts\n", scripts.size());
   for (const RecoveryRule& rule : kRecoveryTable) {
     EXPECT_TRUE(reached.contains(static_cast<char>(rule.letter)))
         << "no script reaches " << static_cast<char>(rule.letter) << ": " << rule.found;

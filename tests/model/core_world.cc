@@ -87,6 +87,19 @@ void CoreWorld::crash(NodeId id, std::size_t kept) {
   forget_streams(id);
 }
 
+void CoreWorld::write(NodeId id, const std::vector<Term>& terms, Term ballot) {
+  Node& node = nodes_.at(id);
+  CHECK(node.core == nullptr && !terms.empty() && ballot >= terms.back());
+  node.log = {};
+  for (const Term term : terms) {
+    ModelBatch batch{node.log.end(), term, sim::mix64(node.log.end().value * 1'000 + term.value), {}};
+    batch.digest = chain(digest_at(node, batch.index), batch);
+    node.log.batches.push_back(batch);
+  }
+  node.log.durable = node.log.end();
+  node.ballot = {ballot, NodeId()};
+}
+
 void CoreWorld::wipe(NodeId id) {
   Node& node = nodes_.at(id);
   CHECK(node.core == nullptr);
@@ -173,6 +186,13 @@ bool CoreWorld::send_entries(NodeId id, NodeId peer, std::size_t batches) {
   return true;
 }
 
+void CoreWorld::fail_append(NodeId id) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr) return;
+  node.core->on_append_failed(now_us_);
+  settle(id);
+}
+
 bool CoreWorld::transfer(NodeId id, NodeId to) {
   Node& node = nodes_.at(id);
   const bool begun = node.core != nullptr && node.core->transfer(to, now_us_);
@@ -250,6 +270,7 @@ std::vector<StreamKey> CoreWorld::ready_streams() const {
   for (const auto& [key, frames] : streams_) {
     const Node& to = nodes_.at(key.to);
     if (frames.empty() || to.core == nullptr || is_cut(key.from, key.to)) continue;
+    if (blocked_.contains({key.from, key.to})) continue;
     // Batches wait while the log is looked at or cut; what came before them has been taken.
     const bool entries = frames.front().content.index() == 1;
     const auto& upstream = to.core->upstream();
@@ -296,6 +317,14 @@ void CoreWorld::cut(NodeId from, NodeId to, bool cut) {
     cuts_.insert({from, to});
   } else {
     cuts_.erase({from, to});
+  }
+}
+
+void CoreWorld::block_streams(NodeId from, NodeId to, bool block) {
+  if (block) {
+    blocked_.insert({from, to});
+  } else {
+    blocked_.erase({from, to});
   }
 }
 

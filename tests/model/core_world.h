@@ -73,6 +73,8 @@ class CoreWorld {
   bool propose(NodeId node);
   // The next frame to `peer`, of at most `batches`; false if there is nothing to send.
   bool send_entries(NodeId node, NodeId peer, std::size_t batches);
+  // The log of a leader did not take a batch that was stamped.
+  void fail_append(NodeId node);
   bool transfer(NodeId node, NodeId to);
   bool read(NodeId node);
 
@@ -100,6 +102,8 @@ class CoreWorld {
   // One way: letters are lost, frames wait. Heals with `cut` false.
   void cut(NodeId from, NodeId to, bool cut);
   bool is_cut(NodeId from, NodeId to) const { return cuts_.contains({from, to}); }
+  // One way: frames wait, letters pass.
+  void block_streams(NodeId from, NodeId to, bool block);
   // Breaks a session: what is in flight is lost, both sides hear of it.
   void break_stream(const StreamKey& key);
   std::vector<StreamKey> streams() const;
@@ -109,6 +113,9 @@ class CoreWorld {
   // disk.
   void crash(NodeId node, std::size_t kept);
   void start(NodeId node);
+  // Of a node that is down: its log holds batches of these terms, all durable, and its ballot is of `ballot`, the last
+  // of them or a later one. The same index and term is the same batch on every node.
+  void write(NodeId node, const std::vector<Term>& terms, Term ballot);
   // Of a node that is down: its disk is replaced by an empty one.
   void wipe(NodeId node);
   // Of a node that is down: its disk lost everything from `to` on, and its log knows that it did (SUSPECT).
@@ -163,6 +170,7 @@ class CoreWorld {
   std::map<NodeId, Node> nodes_;
   std::vector<Letter> letters_;
   std::set<std::pair<NodeId, NodeId>> cuts_;
+  std::set<std::pair<NodeId, NodeId>> blocked_;  // for streams only
   std::map<StreamKey, std::deque<Frame>> streams_;
   CoreChecks checks_;
 };

@@ -1,0 +1,132 @@
+#pragma once
+
+// Runs scripts of the protocol: tests/data/raft/*.txt, commands over a world of cores (tests/model/core_world.h).
+// Nodes are named by number, links as 1->2 or 1<->2, "all" is every node, times are 300ms or 2s. After each command the
+// nodes that changed are shown, one line each.
+//
+//   nodes N [window=BYTES] [frame=BATCHES]    a new world; first in each script
+//   elect N                         2 s pass for N only: it campaigns; everything is delivered, the others dial
+//   propose N [COUNT]               a client appends at N
+//   read N                          a linearizable read at N; the answer is shown when it comes
+//   transfer A->B                   A hands over to B
+//
+//   wait TIME                       nobody looks at a clock
+//   tick N|all [TIME]               TIME passes, then the nodes look at their timers
+//   run TIME                        20 ms, a tick of every node, everything delivered; again until TIME is over
+//   settle                          everything is delivered, synced, sent on, until nothing is left
+//   deliver A->B [WHAT] [COUNT] [keep]    what is in flight now and begins with WHAT ("vote?", "ack"; "control" and
+//                                   "stream" are all of a channel); `keep` leaves a copy in flight (control only)
+//   drop A->B [WHAT] [COUNT]        loses control messages; of streams nothing can be lost but all: break
+//   break A->B                      the streams between two nodes break
+//   stash NAME A->B [WHAT]          remembers what is in flight
+//   replay NAME                     delivers what was stashed once more, whatever became of its session since
+//   cut LINK / isolate N            control messages are lost, streams stand still
+//   block LINK                      streams stand still
+//   heal                            all of it
+//   send A->B [COUNT]               one frame of at most COUNT batches
+//
+//   persist N                       a ballot that waits is durable
+//   sync N [TO]                     batches before TO are durable
+//   finish_cut N                    a truncation is durable
+//   hold N / release N              in settle and run, the disk of N does nothing / goes on
+//   pause N / resume N              in settle and run, N does nothing and hears nothing / goes on
+//   stall N TIME                    the oldest write of N is that old and does not end; 0s: the disk is well
+//   crash N [kept=COUNT]            what was not synced is lost, but for COUNT batches
+//   start N
+//   wipe N / damage N TO            of a node that is down: an empty disk / a log that lost what it acknowledged
+//   write N TERM... [term=T]        of a node that is down: its log holds batches of these terms, its ballot is of T
+//   fail_append N                   the log of N did not take a batch
+//
+//   status / logs / flows N         what the nodes say / terms of their batches / a leader's view of its followers
+//   trace on|off                    shows what settle, elect and run send, too
+//   expect N WORD...                each WORD is in N's line; "!WORD" is not
+//   expect leader N|none            of all that are up
+//   expect committed N              batches, anywhere
+//   expect flight A->B [WHAT] / expect silence A->B [WHAT]    something, nothing like it is in flight
+//   expect refused COMMAND...       the command (propose, read, transfer, send) is refused
+//
+// Each command is followed by a check of all invariants. A command that cannot be carried out, an expectation that does
+// not hold and a broken invariant are printed as "FAILED ...", end the script, and are failed().
+
+#include <memory>
+#include <set>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/datadriven/script.h"
+#include "tests/model/core_world.h"
+
+namespace walraft {
+
+class RaftScript {
+ public:
+  // What the command prints.
+  std::string run(const std::string& line);
+  // Empty, or the first thing that went wrong.
+  const std::string& failed() const { return failed_; }
+
+ private:
+  struct Link {
+    NodeId from;
+    NodeId to;
+  };
+  struct Stash {
+    std::vector<model::Letter> letters;
+    std::vector<std::pair<model::StreamKey, model::Frame>> frames;
+  };
+  // What may be picked from what is in flight.
+  struct Pick {
+    Link link;
+    std::string what;
+    std::size_t count = 0;
+    bool keep = false;
+  };
+
+  void carry_out(const Command& command);
+  bool try_client(const Command& command);
+  bool try_network(const Command& command);
+  bool try_disk(const Command& command);
+  void make(const Command& command);
+  void elect(NodeId node);
+  void propose(const Command& command);
+  void deliver(const Pick& pick);
+  void drop(const Pick& pick);
+  void stash(const std::string& name, const Pick& pick);
+  void replay(const std::string& name);
+  void set_cut(const Command& command);
+  void settle();
+  bool settle_once();
+  bool settle_disks();
+  bool settle_letters();
+  bool settle_streams();
+  void run_for(std::uint64_t us);
+  void tick(const std::string& who);
+  void expect(const Command& command);
+  void expect_leader(const std::string& who);
+  bool in_flight(const Pick& pick) const;
+  void show_changes();
+  void show_logs();
+  void show_flows(NodeId node);
+  void fail(const std::string& what);
+
+  bool letter_fits(const model::Letter& letter, const Pick& pick) const;
+  bool frame_fits(const model::StreamKey& key, const Pick& pick) const;
+  Pick pick_of(const Command& command, std::size_t from) const;
+  model::CoreWorld& world();
+  bool awake(NodeId node) const { return world_->up(node) && !paused_.contains(node); }
+
+  std::unique_ptr<model::CoreWorld> world_;
+  std::ostringstream out_;
+  std::string failed_;
+  std::size_t frame_batches_ = 1'000;
+  bool trace_ = false;  // of bulk commands
+  bool telling_ = true;  // now
+  std::set<NodeId> held_;
+  std::set<NodeId> paused_;
+  std::map<std::string, Stash> stashes_;
+  std::map<NodeId, std::string> shown_;
+};
+
+}  // namespace walraft

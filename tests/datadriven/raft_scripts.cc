@@ -1,0 +1,80 @@
+// The scripts of the protocol, tests/data/raft: each prints what it says, and finds the bugs that its first line names.
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <iostream>
+
+#include "tests/datadriven/raft_script.h"
+#include "wal/base/mutant.h"
+
+namespace walraft {
+namespace {
+
+constexpr std::string_view kMutant = "mutant:";
+
+std::vector<std::filesystem::path> raft_scripts() { return script_files("raft", ""); }
+
+// The planted bugs that a script says it finds: "mutant:h7_ack_before_sync" in its first line.
+std::vector<std::string> mutants_of(const std::filesystem::path& script) {
+  std::istringstream words(script_guards(script));
+  std::vector<std::string> mutants;
+  for (std::string word; words >> word;) {
+    while (!word.empty() && (word.back() == ',' || word.back() == ':')) word.pop_back();
+    if (word.starts_with(kMutant)) mutants.push_back(word.substr(kMutant.size()));
+  }
+  return mutants;
+}
+
+// What the script finds, in a process of its own: a planted bug may end it by a CHECK. Empty: nothing.
+std::string played_apart(const std::filesystem::path& script, Mutant mutant) {
+  int ends[2];
+  if (::pipe(ends) != 0) return "";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    set_mutant(mutant);
+    RaftScript run;
+    play_script(script, [&](const std::string& line) { return run.run(line); }, [&] { return !run.failed().empty(); });
+    const std::string& found = run.failed();
+    const bool told = ::write(ends[1], found.data(), found.size()) == static_cast<ssize_t>(found.size());
+    ::_exit(told ? 0 : 1);
+  }
+  ::close(ends[1]);
+  std::string found;
+  std::array<char, 512> bytes;
+  for (ssize_t got = 0; (got = ::read(ends[0], bytes.data(), bytes.size())) > 0;) {
+    found.append(bytes.data(), static_cast<std::size_t>(got));
+  }
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFSIGNALED(status) ? "a CHECK ended it" : found;
+}
+
+TEST(RaftScripts, EachPrintsWhatItSays) {
+  for (const auto& path : raft_scripts()) {
+    SCOPED_TRACE(path.filename());
+    RaftScript script;
+    expect_script(path, [&](const std::string& line) { return script.run(line); });
+    EXPECT_EQ(script.failed(), "");
+  }
+  std::cout << raft_scripts().size() << " scripts\n";
+}
+
+TEST(RaftScripts, EachFindsTheBugsItNames) {
+  if (!kHasMutants) GTEST_SKIP() << "NOT RUN planted bugs: they are not compiled in (-DWALRAFT_MUTANTS=ON)";
+  for (const auto& path : raft_scripts()) {
+    for (const std::string& name : mutants_of(path)) {
+      const auto mutant = mutant_named(name);
+      ASSERT_TRUE(mutant.has_value()) << path << " names no planted bug: " << name;
+      const std::string found = played_apart(path, *mutant);
+      EXPECT_NE(found, "") << path << " does not find " << name;
+      std::cout << name << " found by " << path.stem().string() << ": " << found << "\n";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace walraft
