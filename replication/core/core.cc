@@ -97,6 +97,7 @@ void Core::resign(Resignation why, std::uint64_t now_us) {
   election_.lost_leader(now_us);
   election_.rest(now_us);
   if (why == Resignation::disk_stalled) quarantined_ = true;
+  leader_known_us_ = now_us;
   if (why == Resignation::streams_dead || why == Resignation::append_failed) {
     election_.bar(now_us + timing_.barred_us());
   }
@@ -120,12 +121,21 @@ bool Core::accept_leader(NodeId from, Term term, std::uint64_t now_us) {
 
 // proto:H4, and not while the stream of a leader that goes on beating is dead (H3).
 void Core::heard_leader(std::uint64_t now_us) {
-  if (!upstream_.dead(now_us)) election_.heard_leader(now_us);
+  if (upstream_.dead(now_us)) return;
+  election_.heard_leader(now_us);
+  leader_known_us_ = now_us;
+  stop_asking();
+}
+
+void Core::stop_asking() {
+  if (election_.stage() != Election::Stage::asking) return;
+  role_ = Role::follower;
+  election_.stop();
 }
 
 bool Core::may_stand(std::uint64_t now_us) const {
-  // A quarantined node stands if nobody else takes over for as long as the quarantine lasts.
-  const bool barred = quarantined_ && now_us < disk_sick_us_ + timing_.quarantine_us() && disk_ != DiskState::healthy;
+  // proto:P24: a quarantined node stands only if nobody else takes over for as long as the quarantine lasts.
+  const bool barred = quarantined_ && now_us < leader_known_us_ + timing_.quarantine_us();
   return membership_.active().is_voter(self_) && !suspect_ && !truncating_ && !barred && !election_.barred(now_us);
 }
 
@@ -157,6 +167,8 @@ void Core::campaign(VoteReason reason, std::uint64_t now_us) {
 void Core::count_votes(std::uint64_t now_us) {
   if (!election_.won(membership_.active())) return;
   if (election_.stage() == Election::Stage::asking) {
+    // It asked with a log that is being cut since: what it would lead with is not what it will have (inv:R2).
+    if (!may_stand(now_us)) return stop_asking();
     campaign(election_.reason(), now_us);
   } else {
     become_leader(ballot_.term, now_us);

@@ -172,6 +172,7 @@ class Core {
   bool known_disk(NodeId node, const Uuid& disk) const;
   bool from_current_leader(NodeId from, const SessionId& session, Term term) const;
   void heard_leader(std::uint64_t now_us);
+  void stop_asking();
   void advance_commit(Index to);
   void commit_as_leader();
   void commit_as_follower();
@@ -196,7 +197,8 @@ class Core {
   bool log_busy_ = false;  // truncating_ has a value; for Upstream::View
   DiskState disk_ = DiskState::healthy;
   std::uint64_t disk_sick_us_ = 0;  // when it was last not healthy
-  bool quarantined_ = false;  // resigned for its disk (proto:P24)
+  bool quarantined_ = false;           // resigned for its disk (proto:P24)
+  std::uint64_t leader_known_us_ = 0;  // when there was last a leader, itself included
   std::uint64_t campaign_version_ = 0;  // of the ballot with our vote for ourselves
   std::pair<std::uint64_t, std::uint64_t> heartbeat_seen_;  // incarnation and seq, of the leader (proto:P20)
   std::optional<std::string> halted_;
