@@ -10,7 +10,8 @@
 // not_found, exists; invalid for names and kinds that cannot be (a file where a directory is named);
 // over_limit for too many open files; failed for everything else (an I/O error among them).
 // Thread: any, but one thread at a time for one object; File::read() alone may run on several at once,
-// and beside a durable write (disk.h) to blocks that it does not read. All verbs block.
+// and beside a durable write (disk.h) to blocks that it does not read; Directory::open() alone beside
+// any other verb of its directory. All verbs block.
 
 #include <cstdint>
 #include <memory>

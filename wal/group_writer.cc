@@ -107,7 +107,7 @@ void GroupWriter::start(Index durable) {
   write_->writer = this;
   write_->chunk = group.chunk;
   write_->segment = segment.file;
-  write_->file = segment.file->file.get();
+  write_->file = &segment.file->pinned();
   write_->position = group.chunk_position;
   write_->bytes = ByteView(data, write_bytes);
   write_->in_flight = in_flight_ = true;

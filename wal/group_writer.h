@@ -28,7 +28,6 @@ namespace walraft::wal {
 // A segment that is written, or was: what is placed in it, and what of that is durable.
 struct LiveSegment {
   std::shared_ptr<SegmentFile> file;
-  std::vector<std::weak_ptr<SegmentFile>> files_before;  // until it was sealed: views of then read them
   SegmentIndex index;
   LogPoint end;                    // behind the last batch placed here
   std::uint64_t end_position = 0;  // behind the last frame placed here

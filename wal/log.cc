@@ -29,10 +29,11 @@ bool slot_is_lost(const HardStateFile& hard_state, const Uuid& log) {
 
 }  // namespace
 
-LogOnDisk::LogOnDisk(std::shared_ptr<Directory> directory, const LogIdentity& identity, const LogOptions& options,
-                     HardStateFile& hard_state, Disk& disk, Clock& clock, Rng& rng, RecoveredLog recovered,
-                     Access access)
+LogOnDisk::LogOnDisk(std::shared_ptr<Directory> directory, std::shared_ptr<OpenFiles> open_files,
+                     const LogIdentity& identity, const LogOptions& options, HardStateFile& hard_state, Disk& disk,
+                     Clock& clock, Rng& rng, RecoveredLog recovered, Access access)
     : directory_(directory),
+      open_files_(std::move(open_files)),
       identity_(identity),
       options_(options),
       access_(access),
@@ -73,13 +74,15 @@ LogOnDisk::LogOnDisk(std::shared_ptr<Directory> directory, const LogIdentity& id
 Result<void> LogOnDisk::begin(const std::vector<std::uint64_t>& unused) {
   if (!segments_.empty()) {
     LiveSegment& last = *segments_.back();
-    auto size = last.file->file->size();
+    if (auto pinned = last.file->pin(); !pinned) return pinned;
+    File& file = last.file->pinned();
+    auto size = file.size();
     if (!size) return std::unexpected(std::move(size.error()));
     if (*size < last.file->header.segment_bytes || last.sealed) {
       last.end_position = last.file->header.segment_bytes;  // no room: the next append opens a segment
     } else if (last.end_position % kBlockBytes != 0 && last.room() > 0) {
       const auto block = Chunk::make(kBlockBytes);
-      auto got = last.file->file->read(align_down(last.end_position, kBlockBytes), block->bytes().first(kBlockBytes));
+      auto got = file.read(align_down(last.end_position, kBlockBytes), block->bytes().first(kBlockBytes));
       if (!got) return std::unexpected(std::move(got.error()));
       std::copy_n(block->data(), last.end_position % kBlockBytes, last.tail_block.begin());
     }
@@ -166,7 +169,7 @@ std::shared_ptr<LiveSegment> LogOnDisk::open_next_segment(std::uint64_t segment_
   header.start = tail_;
   header.created_us = clock_.wall_us();
   auto segment = std::make_shared<LiveSegment>();
-  segment->file = std::make_shared<SegmentFile>(SegmentFile{header, std::move(prepared.file)});
+  segment->file = std::make_shared<SegmentFile>(header, directory_, access_, open_files_, std::move(prepared.file));
   segment->end = segment->durable_end = tail_;
   segment->end_position = segment->durable_position = kFramesPosition;
   segments_.push_back(segment);
@@ -199,10 +202,15 @@ void LogOnDisk::seal(const std::shared_ptr<LiveSegment>& segment) {
   footer.commit = segment->commit;
   footer.entries = segment->frozen->entries();
   footer.runs = segment->frozen->runs();
-  auto reopened = std::make_shared<std::unique_ptr<File>>();
+  write_footer(segment, footer, 0);
+}
+
+void LogOnDisk::write_footer(const std::shared_ptr<LiveSegment>& segment, const SegmentFooter& footer,
+                             std::uint64_t delay_us) {
   disk_.background(
-      0,
-      [directory = directory_, access = access_, header = segment->file->header, footer = std::move(footer), reopened]() -> Result<void> {
+      delay_us,
+      [directory = directory_, access = access_, file = segment->file, footer]() -> Result<void> {
+        const SegmentHeader& header = file->header;
         const auto region = encode_footer(footer, header.segment_bytes);
         const auto chunk = Chunk::make(region.size());
         std::copy(region.begin(), region.end(), chunk->data());
@@ -210,21 +218,20 @@ void LogOnDisk::seal(const std::shared_ptr<LiveSegment>& segment) {
         if (!writable) return std::unexpected(std::move(writable.error()));
         auto written = (*writable)->write(footer_position(header.segment_bytes), chunk->bytes().first(region.size()));
         if (written) written = (*writable)->sync();
-        if (!written) return written;
-        if (auto opened = directory->open(segment_name(header.number), Access::read)) *reopened = std::move(*opened);
-        return {};
+        if (written) file->seal();
+        return written;
       },
-      [this, alive = alive_, segment, reopened](Result<void> sealed) {
+      [this, alive = alive_, segment, footer](Result<void> sealed) {
         if (!*alive) return;
+        if (!sealed && sealed.error().code == Code::over_limit) {  // a want of descriptors passes
+          write_footer(segment, footer, kRetryUs);
+          return;
+        }
         if (!sealed) {
           disk_.fail(sealed.error());
           return;
         }
         segment->sealed = true;
-        if (*reopened) {
-          segment->files_before.push_back(segment->file);
-          segment->file = std::make_shared<SegmentFile>(SegmentFile{segment->file->header, std::move(*reopened)});
-        }
         retire_trimmed();
       });
 }
@@ -305,11 +312,12 @@ Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<Directory> directory, con
   RecoveryInput input{identity.cluster, identity.log, identity.id,
                       hard_state.find(identity.log).value_or(HardState{}), options.durable_is_commit, access, false};
   input.has_slot = hard_state.find(identity.log).has_value();
-  auto recovered = recover_log(*directory, input);
+  input.open_files = options.open_files ? options.open_files : std::make_shared<OpenFiles>();
+  const std::shared_ptr<Directory> shared = std::move(directory);
+  auto recovered = recover_log(shared, input);
   if (!recovered) return std::unexpected(std::move(recovered.error()));
   const std::vector<std::uint64_t> unused = std::exchange(recovered->unused, {});
-  std::shared_ptr<Directory> shared = std::move(directory);
-  auto log = std::make_unique<LogOnDisk>(shared, identity, options, hard_state, disk, clock, rng,
+  auto log = std::make_unique<LogOnDisk>(shared, input.open_files, identity, options, hard_state, disk, clock, rng,
                                          std::move(*recovered), access);
   if (auto begun = log->begin(unused); !begun) return std::unexpected(std::move(begun.error()));
   return log;

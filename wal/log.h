@@ -25,6 +25,7 @@
 #include "wal/hard_state.h"
 #include "wal/log_view.h"
 #include "wal/recovery.h"
+#include "wal/segment_file.h"
 #include "wal/tail_cache.h"
 
 namespace walraft::wal {
@@ -40,6 +41,7 @@ struct LogOptions {
   std::uint64_t first_segment_bytes = 1u << 20;  // segments grow fourfold from here to segment_bytes
   std::uint64_t tail_cache_bytes = 8u << 20;     // recent batches kept for streams and tailing readers
   std::shared_ptr<TailMemory> tail_memory = {};  // that all logs of the shard share; null: none but its own
+  std::shared_ptr<OpenFiles> open_files = {};    // that all logs share; null: its own
   bool direct = true;                            // O_DIRECT; false where the directory has none
   // A log with a single voter: what was durable was committed (recovery needs to know).
   bool durable_is_commit = false;
@@ -113,7 +115,7 @@ class Log {
   virtual bool read_tail(Offset from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const = 0;
   virtual bool read_tail(Index from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const = 0;
 
-  // A snapshot of all that is durable, readable from any thread as long as it lives.
+  // A snapshot of all that is durable, readable from any thread; what is trimmed or truncated later may be gone.
   virtual LogView view() const = 0;
 
   // Conflict repair: cuts everything from `to` on (first_index() <= to <= tail().index); `done` when no

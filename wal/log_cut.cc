@@ -33,12 +33,10 @@ void LogOnDisk::drop_prefix(Index to, Offset offset, Done done) {
 
 // Oldest first; the segment that takes appends stays.
 void LogOnDisk::retire_trimmed() {
-  const auto is_open = [](const std::weak_ptr<SegmentFile>& file) { return !file.expired(); };
   std::vector<SegmentPool::Retired> retired;
   while (segments_.size() > 1 && segments_.front()->sealed && segments_.front()->durable_end.index <= durable_trim_) {
     const LiveSegment& segment = *segments_.front();
-    const bool being_read = (segment.file.use_count() > 1 || std::ranges::any_of(segment.files_before, is_open)) &&
-                            !mutant(Mutant::m21_trim_races_reader);
+    const bool being_read = segment.file->retire() && !mutant(Mutant::m21_trim_races_reader);
     retired.push_back({segment.file->header.number, segment.file->header.segment_bytes, being_read});
     segments_.pop_front();
   }
@@ -91,7 +89,7 @@ void LogOnDisk::advance_truncation() {
   }
 }
 
-void LogOnDisk::find_truncation_point() {
+void LogOnDisk::find_truncation_point(std::uint64_t delay_us) {
   truncation_->step = Truncation::Step::find_point;
   const Index to = truncation_->to;
   for (const auto& segment : segments_) {
@@ -102,7 +100,7 @@ void LogOnDisk::find_truncation_point() {
   }
   auto place = std::make_shared<BatchPlace>();
   disk_.background(
-      0,
+      delay_us,
       [place, to, reader = std::make_shared<LogReader>(view())]() -> Result<void> {
         auto found = reader->find(Index(to.value - 1));
         if (!found) return std::unexpected(std::move(found.error()));
@@ -111,6 +109,10 @@ void LogOnDisk::find_truncation_point() {
       },
       [this, alive = alive_, place](Result<void> found) {
         if (!*alive) return;
+        if (!found && found.error().code == Code::over_limit) {
+          find_truncation_point(kRetryUs);
+          return;
+        }
         if (!found) {
           disk_.fail(found.error());
           return;

@@ -19,11 +19,13 @@
 namespace walraft::wal {
 
 inline constexpr std::uint64_t kIdleUs = 1'000'000;  // without a write: the log rests
+inline constexpr std::uint64_t kRetryUs = 1'000'000;  // after a want of descriptors
 
 class LogOnDisk final : public Log {
  public:
-  LogOnDisk(std::shared_ptr<Directory> directory, const LogIdentity& identity, const LogOptions& options,
-            HardStateFile& hard_state, Disk& disk, Clock& clock, Rng& rng, RecoveredLog recovered, Access access);
+  LogOnDisk(std::shared_ptr<Directory> directory, std::shared_ptr<OpenFiles> open_files, const LogIdentity& identity,
+            const LogOptions& options, HardStateFile& hard_state, Disk& disk, Clock& clock, Rng& rng,
+            RecoveredLog recovered, Access access);
   ~LogOnDisk() override { *alive_ = false; }
 
   Result<void> begin(const std::vector<std::uint64_t>& unused);
@@ -54,6 +56,7 @@ class LogOnDisk final : public Log {
   std::shared_ptr<LiveSegment> open_next_segment(std::uint64_t segment_bytes_min);
   void group_durable(const std::shared_ptr<LiveSegment>& segment);
   void seal(const std::shared_ptr<LiveSegment>& segment);
+  void write_footer(const std::shared_ptr<LiveSegment>& segment, const SegmentFooter& footer, std::uint64_t delay_us);
   void write_bound(Index bound, Done done);
   void retire_trimmed();
   // No group became durable for a second, or none need be waited for.
@@ -70,13 +73,14 @@ class LogOnDisk final : public Log {
     Done done;
   };
   void advance_truncation();
-  void find_truncation_point();
+  void find_truncation_point(std::uint64_t delay_us = 0);
   void cut_segments();
   void open_segment_at_truncation();
   void remove_newer_segments();
   void finish_truncation();
 
   std::shared_ptr<Directory> directory_;
+  std::shared_ptr<OpenFiles> open_files_;
   const LogIdentity identity_;
   const LogOptions options_;
   const Access access_;

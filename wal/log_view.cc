@@ -18,9 +18,9 @@ Index end_of(const BatchHeader& header, Index) { return header.next_index(); }
 // Walks the batches of one segment, from a frame on. Stops at the end or at damage.
 class BatchWalk {
  public:
-  BatchWalk(const SegmentView& segment, std::uint64_t position, Index index, std::uint64_t end_position)
+  BatchWalk(const SegmentView& segment, File& file, std::uint64_t position, Index index, std::uint64_t end_position)
       : header_(segment.file->header),
-        window_(*segment.file->file, end_position),
+        window_(file, end_position),
         position_(position),
         end_position_(end_position),
         expected_(index) {}
@@ -100,8 +100,8 @@ WalkStart start_of(const SegmentView& segment, Position from) {
 // Where the batch that holds `from` can be read in spite of damage before it; or the extent of the
 // damage that it lies in.
 template <class Position>
-std::optional<WalkStart> start_behind_damage(const SegmentView& segment, Position from, Hole& hole) {
-  const SegmentScan scan = scan_segment(*segment.file->file, segment.file->header, segment.end.index);
+std::optional<WalkStart> start_behind_damage(const SegmentView& segment, File& file, Position from, Hole& hole) {
+  const SegmentScan scan = scan_segment(file, segment.file->header, segment.end.index);
   hole = {segment.start().index, segment.end.index, segment.start().offset, segment.end.offset};
   for (const IntactRun& run : scan.runs) {
     if (run.from.index == run.to.index) continue;
@@ -146,11 +146,13 @@ Result<void> LogReader::read_from(Position from, std::size_t bytes_max, std::vec
                      " are unreadable on this disk",
                  hole_.from_offset.value);
   }
+  const auto file = segment->file->open();
+  if (!file) return std::unexpected(file.error());
   WalkStart start = start_of(*segment, from);
   const std::size_t first = out.size();
   std::size_t bytes = 0;
   for (int attempt = 0;; ++attempt) {
-    BatchWalk walk(*segment, start.position, start.index, start.end_position);
+    BatchWalk walk(*segment, **file, start.position, start.index, start.end_position);
     walk.window().renew(std::clamp(bytes_max, kFirstWindowBytes, kWindowBytesMax));
     std::string damage;
     while (bytes < bytes_max) {
@@ -176,7 +178,7 @@ Result<void> LogReader::read_from(Position from, std::size_t bytes_max, std::vec
       walk.step();
     }
     if (damage.empty() || out.size() > first) return {};  // damage behind good batches is told at the next read
-    auto behind = attempt == 0 ? start_behind_damage(*segment, from, hole_) : std::nullopt;
+    auto behind = attempt == 0 ? start_behind_damage(*segment, **file, from, hole_) : std::nullopt;
     if (!behind) {
       return error(Code::data_loss,
                    damage + "; offsets " + std::to_string(hole_.from_offset.value) + " to " +
@@ -214,10 +216,12 @@ Result<Offset> LogReader::find_time(std::int64_t timestamp_us) {
     return s.end.timestamp_us < timestamp_us;
   });
   if (segment == view_.segments.end()) return view_.end_offset;
+  const auto file = segment->file->open();
+  if (!file) return std::unexpected(file.error());
   const IndexEntry* entry = segment->index->find_time(timestamp_us);
   const WalkStart start = entry == nullptr ? WalkStart{kFramesPosition, segment->start().index, segment->end_position}
                                            : WalkStart{entry->position, entry->index, segment->end_position};
-  BatchWalk walk(*segment, start.position, start.index, start.end_position);
+  BatchWalk walk(*segment, **file, start.position, start.index, start.end_position);
   for (;;) {
     auto header = walk.next();
     if (!header) {
@@ -236,9 +240,11 @@ Result<BatchPlace> LogReader::find(Index index) {
     return error(Code::trimmed, "batch " + std::to_string(index.value) + " is no longer kept",
                  view_.first_offset.value);
   }
+  const auto file = segment->file->open();
+  if (!file) return std::unexpected(file.error());
   WalkStart start = start_of(*segment, index);
   for (int attempt = 0;; ++attempt) {
-    BatchWalk walk(*segment, start.position, start.index, start.end_position);
+    BatchWalk walk(*segment, **file, start.position, start.index, start.end_position);
     walk.window().renew(kFirstWindowBytes);
     std::string damage;
     for (;;) {
@@ -251,7 +257,7 @@ Result<BatchPlace> LogReader::find(Index index) {
       if ((*header)->index == index) return BatchPlace{**header, segment->file->header.number, walk.position()};
       walk.step();
     }
-    auto behind = attempt == 0 ? start_behind_damage(*segment, index, hole_) : std::nullopt;
+    auto behind = attempt == 0 ? start_behind_damage(*segment, **file, index, hole_) : std::nullopt;
     if (!behind) return error(Code::data_loss, std::move(damage), hole_.from_offset.value);
     start = *behind;
   }

@@ -37,7 +37,7 @@ struct BatchPlace {
   std::uint64_t position = 0;  // of the frame
 };
 
-// Thread: any, one at a time. Keeps the files of its view open.
+// Thread: any, one at a time. Files are open during a call only.
 class LogReader {
  public:
   explicit LogReader(LogView view) : view_(std::move(view)) {}
@@ -47,7 +47,9 @@ class LogReader {
   // one, every byte verified; appended to `out`. Nothing is added at the view's end.
   // Errors: `trimmed` {first kept}; `data_loss` {offset} if the batch that holds `from` is damaged
   // here (the message names segment, position, extent; Hole::to is where reading can go on);
-  // `failed` for I/O errors that are not of the medium; `invalid` if `from` lies past the view's end.
+  // `failed` for I/O errors that are not of the medium; `invalid` if `from` lies past the view's end;
+  // `not_found` if the segment was removed since the view was taken: take a new one; `over_limit` for
+  // want of descriptors.
   Result<void> read(Offset from, std::size_t bytes_max, std::vector<BatchRef>& out);
   Result<void> read(Index from, std::size_t bytes_max, std::vector<BatchRef>& out);
 

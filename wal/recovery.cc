@@ -38,7 +38,11 @@ struct UsedSegment {
 
 class Recovery {
  public:
-  Recovery(Directory& directory, const RecoveryInput& input) : directory_(directory), input_(input) {}
+  Recovery(std::shared_ptr<Directory> directory, const RecoveryInput& input)
+      : shared_(std::move(directory)),
+        directory_(*shared_),
+        input_(input),
+        open_files_(input.open_files ? input.open_files : std::make_shared<OpenFiles>()) {}
 
   Result<RecoveredLog> run() {
     if (auto read = read_headers(); !read) return std::unexpected(std::move(read.error()));
@@ -67,7 +71,8 @@ class Recovery {
   }
 
   Result<void> read_header(std::uint64_t number, const std::string& name) {
-    auto file = directory_.open(name, input_.read_only ? Access::read : input_.access);
+    const Access access = input_.read_only ? Access::read : input_.access;
+    auto file = directory_.open(name, access);
     if (!file) return std::unexpected(std::move(file.error()));
     const auto blocks = Chunk::make(kFramesPosition);
     const MutableBytes both = blocks->bytes().first(kFramesPosition);
@@ -102,7 +107,7 @@ class Recovery {
                                       std::to_string(header->number) + ". Give it back its name: " +
                                       segment_name(header->number));
     }
-    used_.push_back({std::make_shared<SegmentFile>(SegmentFile{*header, std::move(*file)}), {}, {}});
+    used_.push_back({std::make_shared<SegmentFile>(*header, shared_, access, open_files_), {}, {}});
     return {};
   }
 
@@ -146,14 +151,15 @@ class Recovery {
       UsedSegment& segment = used_[i];
       const bool last = i + 1 == used_.size();
       const Index next = last ? Index() : used_[i + 1].file->header.start.index;
-      read_footer(segment, last ? std::nullopt : std::optional(next));
+      auto file = segment.file->open();
+      if (!file) return std::unexpected(std::move(file.error()));
+      read_footer(segment, **file, last ? std::nullopt : std::optional(next));
       if (!segment.footer) {
         if (!input_.read_only) {
-          if (auto synced = segment.file->file->sync(); !synced) return synced;
-          segment.file->file->drop_cache();
+          if (auto synced = (*file)->sync(); !synced) return synced;
+          (*file)->drop_cache();
         }
-        segment.scan = scan_segment(*segment.file->file, segment.file->header,
-                                    last ? std::nullopt : std::optional(next));
+        segment.scan = scan_segment(**file, segment.file->header, last ? std::nullopt : std::optional(next));
         ++log_.report.segments_scanned;
         if (!segment.scan->newer_version.empty()) {
           return error(Code::invalid, "segment " + segment_name(segment.file->header.number) + " of " +
@@ -174,12 +180,12 @@ class Recovery {
 
   // `next` is where the next segment starts. The last one should have no footer: it is written when the
   // next segment is in use.
-  void read_footer(UsedSegment& segment, std::optional<Index> next) {
+  void read_footer(UsedSegment& segment, File& file, std::optional<Index> next) {
     const SegmentHeader& header = segment.file->header;
     const std::uint64_t at = footer_position(header.segment_bytes);
     const auto bytes = static_cast<std::size_t>(header.segment_bytes - at);
     const auto chunk = Chunk::make(bytes);
-    auto got = segment.file->file->read(at, chunk->bytes().first(bytes));
+    auto got = file.read(at, chunk->bytes().first(bytes));
     std::string why;
     if (!got) {
       why = got.error().message;
@@ -192,9 +198,7 @@ class Recovery {
     } else {
       segment.footer = std::move(*footer);
       // Nobody writes it any more: from now on it is read through the page cache.
-      if (auto cached = directory_.open(segment_name(header.number), Access::read)) {
-        segment.file->file = std::shared_ptr<File>(std::move(*cached));
-      }
+      segment.file->seal();
       return;
     }
     if (next) note(RecoveryCase::footer_damaged, header.number, at, {}, {}, why);
@@ -443,8 +447,10 @@ class Recovery {
     log_.report.findings.push_back(std::move(finding));
   }
 
+  const std::shared_ptr<Directory> shared_;
   Directory& directory_;
   const RecoveryInput& input_;
+  const std::shared_ptr<OpenFiles> open_files_;
   std::vector<UsedSegment> used_;
   std::vector<std::uint64_t> prepared_, headless_;
   LogPoint end_;
@@ -460,8 +466,8 @@ const RecoveryRule& recovery_rule(RecoveryCase letter) {
   return kRecoveryTable[i];
 }
 
-Result<RecoveredLog> recover_log(Directory& directory, const RecoveryInput& input) {
-  return Recovery(directory, input).run();
+Result<RecoveredLog> recover_log(std::shared_ptr<Directory> directory, const RecoveryInput& input) {
+  return Recovery(std::move(directory), input).run();
 }
 
 }  // namespace walraft::wal

@@ -155,12 +155,13 @@ struct RecoveryInput {
   Access access = Access::direct;
   bool read_only = false;  // walctl verify: syncs nothing
   bool has_slot = false;   // the hard state knows the log: once there was at least a prepared segment
+  std::shared_ptr<OpenFiles> open_files = {};  // that the segments belong to; null: some of their own
 };
 
 // Reads the files of `directory`; writes none. What it keeps is synced and read from the medium, so
 // all of it is durable. Running it twice gives the same answer. Blocks.
 // Errors: `denied` for files of another log or cluster, `invalid` for a newer format, `failed` if
 // the directory cannot be read or a sync fails (that one stops the node).
-Result<RecoveredLog> recover_log(Directory& directory, const RecoveryInput& input);
+Result<RecoveredLog> recover_log(std::shared_ptr<Directory> directory, const RecoveryInput& input);
 
 }  // namespace walraft::wal

@@ -8,16 +8,10 @@
 #include <vector>
 
 #include "wal/base/ids.h"
-#include "wal/filesystem.h"
+#include "wal/segment_file.h"
 #include "wal/segment_format.h"
 
 namespace walraft::wal {
-
-// The file with its header. Shared by the log and by the views that read it.
-struct SegmentFile {
-  SegmentHeader header;
-  std::shared_ptr<File> file;
-};
 
 // Sparse: finds a frame from which to scan. Grows with the segment, is written as its footer.
 class SegmentIndex {
@@ -47,7 +41,7 @@ class SegmentIndex {
 
 // A segment as a reader sees it: all below `end` is durable.
 struct SegmentView {
-  std::shared_ptr<const SegmentFile> file;
+  std::shared_ptr<SegmentFile> file;
   std::shared_ptr<const SegmentIndex> index;
   LogPoint end;
   std::uint64_t end_position = 0;

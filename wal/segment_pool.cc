@@ -12,7 +12,7 @@
 namespace walraft::wal {
 namespace {
 
-constexpr std::uint64_t kRetryUs = 1'000'000;
+constexpr std::uint64_t kRetryUs = 1'000'000;  // after a full disk, or a want of descriptors
 constexpr std::uint64_t kFirstBytesMax = 1u << 20;        // written at once when a log begins
 constexpr std::size_t kPieceBytes = std::size_t{128} << 10;  // larger ones hurt the p99 of appends (DISK_FIGURES.md)
 constexpr std::size_t kReadyMax = 4;      // recycled ones included
@@ -242,25 +242,26 @@ void SegmentPool::start_writing() {
 }
 
 void SegmentPool::retire(std::vector<Retired> segments, std::function<void()> done) {
-  struct Job {
-    std::vector<Retired> segments;
-    std::vector<PreparedSegment> recycled;
-  };
-  auto job = std::make_shared<Job>();
+  auto job = std::make_shared<RetireJob>();
   job->segments = std::move(segments);
+  job->done = std::move(done);
   std::size_t free_places = kReadyMax - std::min(kReadyMax, ready_.size() + (making_ ? 1 : 0));
-  std::vector<std::uint64_t> numbers;  // new number of each that is recycled, 0 for the others
   for (const Retired& segment : job->segments) {
     const bool recycle = !segment.being_read && free_places > 0 && segment.segment_bytes == segment_bytes_;
-    numbers.push_back(recycle ? next_number_++ : 0);
+    job->numbers.push_back(recycle ? next_number_++ : 0);
     if (recycle) --free_places;
   }
+  start_retiring(job, 0);
+}
+
+void SegmentPool::start_retiring(const std::shared_ptr<RetireJob>& job, std::uint64_t delay_us) {
   background(
-      0,
-      [directory = directory_, access = access_, job, numbers]() -> Result<void> {
-        for (std::size_t i = 0; i < job->segments.size(); ++i) {
-          const std::string name = segment_name(job->segments[i].number);
-          if (numbers[i] == 0) {
+      delay_us,
+      [directory = directory_, access = access_, job]() -> Result<void> {
+        for (; job->next < job->segments.size(); ++job->next) {
+          const std::string name = segment_name(job->segments[job->next].number);
+          const std::uint64_t number = job->numbers[job->next];
+          if (number == 0) {
             if (auto gone = directory->remove(name); !gone) return gone;
             continue;
           }
@@ -269,22 +270,26 @@ void SegmentPool::retire(std::vector<Retired> segments, std::function<void()> do
           if (!file) return std::unexpected(std::move(file.error()));
           auto cleared = write_zeros(**file, 0, kFramesPosition);
           if (cleared) cleared = (*file)->sync();
-          if (cleared) cleared = directory->rename(name, segment_name(numbers[i]));
+          if (cleared) cleared = directory->rename(name, segment_name(number));
           if (!cleared) return cleared;
-          const std::uint64_t bytes = job->segments[i].segment_bytes;
+          const std::uint64_t bytes = job->segments[job->next].segment_bytes;
           job->recycled.push_back(
-              {.number = numbers[i], .segment_bytes = bytes, .file = std::move(*file), .written_bytes = bytes});
+              {.number = number, .segment_bytes = bytes, .file = std::move(*file), .written_bytes = bytes});
         }
         return directory->sync();
       },
-      [this, job, done = std::move(done)](Result<void> retired) {
+      [this, job](Result<void> retired) {
+        if (!retired && retired.error().code == Code::over_limit) {  // opening one failed: that one is tried again
+          start_retiring(job, kRetryUs);
+          return;
+        }
         if (!retired) {
           disk_.fail(retired.error());
           return;
         }
         for (PreparedSegment& segment : job->recycled) add_ready(std::move(segment));
         out_of_space_ = false;  // what was removed may be enough
-        done();
+        job->done();
       });
 }
 

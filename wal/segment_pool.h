@@ -84,6 +84,14 @@ class SegmentPool {
   std::uint64_t disk_bytes() const;
 
  private:
+  struct RetireJob {
+    std::vector<Retired> segments;
+    std::vector<std::uint64_t> numbers;  // new number of each that is recycled, 0 for the others
+    std::size_t next = 0;                // those before are done
+    std::vector<PreparedSegment> recycled;
+    std::function<void()> done;
+  };
+  void start_retiring(const std::shared_ptr<RetireJob>& job, std::uint64_t delay_us);
   std::deque<PreparedSegment>::const_iterator first_of(std::uint64_t segment_bytes_min) const;
   void start_making(std::uint64_t bytes_min);
   void start_writing();

@@ -50,14 +50,15 @@ const IntactRun* next_with_batches(const SegmentScan& scan, std::size_t i) {
 
 class LogVerifier {
  public:
-  LogVerifier(Directory& directory, const VerifyOptions& options) : directory_(directory), options_(options) {}
+  LogVerifier(Directory& directory, const VerifyOptions& options)
+      : shared_(std::shared_ptr<void>(), &directory), directory_(directory), options_(options) {}
 
   LogVerification run(const Uuid& cluster, const Uuid& log, const HardState* slot) {
     const HardState bounds = slot ? *slot : HardState{};
     result_.log = log;
     result_.bounds = bounds;
     const RecoveryInput input{cluster, log, LogId(), bounds, options_.durable_is_commit, Access::read, true, slot != nullptr};
-    auto recovered = recover_log(directory_, input);
+    auto recovered = recover_log(shared_, input);
     if (!recovered) {
       result_.error = std::move(recovered.error());
       return std::move(result_);
@@ -112,43 +113,47 @@ class LogVerifier {
   void verify_segment(std::size_t i) {
     const RecoveredSegment& segment = recovered_.segments[i];
     const bool last = i + 1 == recovered_.segments.size();
-    verify_file(*segment.file);
+    const auto file = segment.file->open();
+    if (!file) {
+      result_.error = file.error();
+      return;
+    }
+    verify_file(**file, segment.file->header);
     std::optional<Index> stop;
     if (segment.sealed) {
       stop = segment.end.index;
     } else if (!last) {
       stop = recovered_.segments[i + 1].file->header.start.index;
     }
-    SegmentScan scan = scan_file(*segment.file, stop);
+    SegmentScan scan = scan_file(**file, segment.file->header, stop);
     for (const IntactRun& run : scan.runs) {
       if (run.from.index >= segment.end.index || run.to.index == run.from.index) continue;
       result_.batches += run.to.index - run.from.index;
       result_.records += run.to.offset - run.from.offset;
     }
     if (segment.sealed) {
-      judge_sealed(segment, scan);
+      judge_sealed(segment, **file, scan);
     } else {
       judge_gaps_without_loss(segment, scan);
     }
     scans_.emplace(segment.file->header.number, std::move(scan));
   }
 
-  SegmentScan scan_file(const SegmentFile& segment, std::optional<Index> stop) {
-    progress_.file = segment_name(segment.header.number);
-    CountedFile counted(*segment.file, options_, progress_);
-    return scan_segment(counted, segment.header, stop);
+  SegmentScan scan_file(File& file, const SegmentHeader& header, std::optional<Index> stop) {
+    progress_.file = segment_name(header.number);
+    CountedFile counted(file, options_, progress_);
+    return scan_segment(counted, header, stop);
   }
 
   // Length, and both copies of the header.
-  void verify_file(const SegmentFile& segment) {
-    const SegmentHeader& header = segment.header;
-    if (const auto size = segment.file->size(); size && *size < header.segment_bytes) {
+  void verify_file(File& file, const SegmentHeader& header) {
+    if (const auto size = file.size(); size && *size < header.segment_bytes) {
       add(header.number, *size, header.segment_bytes - *size,
           "the file is " + std::to_string(*size) + " bytes long; its header says " + std::to_string(header.segment_bytes));
     }
     for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kBlockBytes}}) {
       const auto block = Chunk::make(kBlockBytes);
-      const auto got = segment.file->read(at, block->bytes().first(kBlockBytes));
+      const auto got = file.read(at, block->bytes().first(kBlockBytes));
       const auto copy = got ? decode_segment_header(block->bytes().first(*got)) : std::unexpected(got.error());
       if (copy) continue;
       VerifyFinding& finding = add(header.number, at, kSegmentHeaderBytes,
@@ -160,7 +165,7 @@ class LogVerifier {
   }
 
   // Frames of a segment that recovery knows by its footer alone.
-  void judge_sealed(const RecoveredSegment& segment, const SegmentScan& scan) {
+  void judge_sealed(const RecoveredSegment& segment, File& file, const SegmentScan& scan) {
     const std::uint64_t number = segment.file->header.number;
     for (const LostGroupHeader& lost : scan.lost_group_headers) group_header_rot(number, lost.position, lost.first_index);
     bool whole = true;
@@ -179,7 +184,7 @@ class LogVerifier {
       if (!behind) break;
       i = static_cast<std::size_t>(behind - scan.runs.data()) - 1;
     }
-    if (whole) compare_footer(segment, scan);
+    if (whole) compare_footer(segment, file, scan);
   }
 
   void lose(std::uint64_t number, const Damage& damage, std::uint64_t until, const LogPoint& from, const LogPoint& to,
@@ -212,7 +217,7 @@ class LogVerifier {
     }
   }
 
-  void compare_footer(const RecoveredSegment& segment, const SegmentScan& scan) {
+  void compare_footer(const RecoveredSegment& segment, File& file, const SegmentScan& scan) {
     const SegmentHeader& header = segment.file->header;
     const IntactRun& run = scan.runs.back();
     std::string wrong;
@@ -228,7 +233,7 @@ class LogVerifier {
       wrong = "the terms in it";
     }
     if (wrong.empty()) {
-      verify_last_groups(segment, run.to_position);
+      verify_last_groups(segment, file, run.to_position);
       return;
     }
     VerifyFinding& finding = add(header.number, footer_position(header.segment_bytes), 0,
@@ -237,8 +242,8 @@ class LogVerifier {
   }
 
   // Groups without batches behind the last batch.
-  void verify_last_groups(const RecoveredSegment& segment, std::uint64_t position) {
-    FileWindow window(*segment.file->file, segment.end_position);
+  void verify_last_groups(const RecoveredSegment& segment, File& file, std::uint64_t position) {
+    FileWindow window(file, segment.end_position);
     for (; position + kGroupHeaderBytes <= segment.end_position; position += kGroupHeaderBytes) {
       const auto bytes = window.view(position, kGroupHeaderBytes);
       const auto group = bytes ? decode_group_header(*bytes) : std::nullopt;
@@ -267,9 +272,8 @@ class LogVerifier {
     auto header = decode_segment_header(blocks->bytes().first(std::min(got.value_or(0), kBlockBytes)));
     if (!header && got.value_or(0) == kFramesPosition) header = decode_segment_header(blocks->bytes().subspan(kBlockBytes, kBlockBytes));
     if (!header) return;  // recovery has named it (I, J, K)
-    const SegmentFile segment{*header, std::move(file)};
-    verify_file(segment);
-    const SegmentScan scan = scan_file(segment, std::nullopt);
+    verify_file(*file, *header);
+    const SegmentScan scan = scan_file(*file, *header, std::nullopt);
     for (std::size_t i = 0; i < scan.runs.size(); ++i) {
       const IntactRun* behind = next_with_batches(scan, i);
       if (!behind) break;
@@ -328,7 +332,7 @@ class LogVerifier {
   // one that reaches too far was so before the log was cut there.
   bool footer_was_durable(std::uint64_t number) const {
     bool later_is_good = false;
-    const SegmentFile* segment = nullptr;
+    SegmentFile* segment = nullptr;
     for (const RecoveredSegment& other : recovered_.segments) {
       if (other.file->header.number == number) segment = other.file.get();
       if (other.file->header.number > number && other.sealed) later_is_good = true;
@@ -337,7 +341,9 @@ class LogVerifier {
     const std::uint64_t at = footer_position(segment->header.segment_bytes);
     const auto bytes = static_cast<std::size_t>(segment->header.segment_bytes - at);
     const auto chunk = Chunk::make(bytes);
-    const auto got = segment->file->read(at, chunk->bytes().first(bytes));
+    const auto file = segment->open();
+    if (!file) return false;
+    const auto got = (*file)->read(at, chunk->bytes().first(bytes));
     return !got || !decode_footer(chunk->bytes().first(*got), segment->header.segment_bytes);
   }
 
@@ -354,6 +360,7 @@ class LogVerifier {
     return 0;
   }
 
+  const std::shared_ptr<Directory> shared_;  // the same, and it is not ours: the caller keeps it
   Directory& directory_;
   const VerifyOptions& options_;
   VerifyProgress progress_;

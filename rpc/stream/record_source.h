@@ -30,10 +30,14 @@ class RecordSource {
   void resolve(const From& from, std::function<void(Result<Offset>)> done);
 
   // Whole batches from the one that holds `from` on: at least one, about `bytes_max` at most. `from` is below
-  // committed(). `done` may run from within the call. Errors: those of wal::LogReader::read().
+  // committed(). `done` may run from within the call. Errors: those of wal::LogReader::read(), but `not_found`: then a
+  // newer view is taken, and a segment that is missing there is `data_loss`.
   void fetch(Offset from, std::size_t bytes_max, std::function<void(Result<Batches>)> done);
 
  private:
+  Error trimmed(Offset offset) const;
+  static Error lost(Error missing, Offset offset);
+
   replication::Replica& replica_;
   Connection& connection_;  // outlives us
   std::shared_ptr<wal::LogReader> reader_;  // used by the pool's thread while a fetch is under way

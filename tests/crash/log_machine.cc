@@ -345,6 +345,16 @@ void Machine::truncate() {
   held_.clear();
 }
 
+void Machine::hold_view() {
+  held_.push_back({process_->log()->view(), promise_, {}});
+  if (rng_.one_in(2)) return;
+  for (const SegmentView& segment : held_.back().view.segments) {
+    auto file = segment.file->open();
+    if (!file) return stop("a segment of the log cannot be opened: " + file.error().message);
+    held_.back().files.push_back(std::move(*file));
+  }
+}
+
 void Machine::trim() {
   Log& log = *process_->log();
   if (log.durable() <= log.first_index()) return;
@@ -393,7 +403,12 @@ void Machine::restart(bool power_cut) {
 std::string Machine::check_reads() {
   Log& log = *process_->log();
   for (const Held& held : held_) {
-    if (auto wrong = verify_view(held.view, held.promise); !wrong.empty()) return "a reader of an older view: " + wrong;
+    Promise promise = held.promise;
+    if (held.files.empty()) {  // what was trimmed since is gone for it
+      promise.first_asked = std::max(promise.first_asked, log.first_index());
+      promise.first_offset_asked = std::max(promise.first_offset_asked, log.first_offset());
+    }
+    if (auto wrong = verify_view(held.view, promise); !wrong.empty()) return "a reader of an older view: " + wrong;
   }
   Promise now = promise_;
   now.first_asked = log.first_index();
@@ -450,7 +465,7 @@ void Machine::step() {
   } else if (chance < 92) {
     restart(rng_.one_in(2));
   } else if (chance < 94) {
-    if (held_.size() < 3 && !promise_.truncating) held_.push_back({process_->log()->view(), promise_});
+    if (held_.size() < 3 && !promise_.truncating) hold_view();
   } else if (chance < 97) {
     if (full_) {
       filesystem_.set_capacity(1u << 30);

@@ -116,6 +116,7 @@ class Machine {
   void append(std::size_t bytes_max, bool control);
   void turn();
   void truncate();
+  void hold_view();
   void trim();
   void idle(std::uint64_t us);
   void restart(bool power_cut);
@@ -133,6 +134,7 @@ class Machine {
   struct Held {
     LogView view;
     Promise promise;
+    std::vector<std::shared_ptr<File>> files;  // of a reader in the middle of a read; of one that rests, none
   };
   std::vector<Held> held_;
   bool full_ = false;

@@ -266,7 +266,7 @@ class Script {
     auto directory = root->subdirectory("log", false).value();
     const RecoveryInput input{kIdentity.cluster,          kIdentity.log,  kIdentity.id, bounds,
                               options_.durable_is_commit, Access::direct, true};
-    auto found = recover_log(*directory, input);
+    auto found = recover_log(std::move(directory), input);
     if (!found) {
       out_ << outcome_of(found.error().code).name << ": " << found.error().message << "\n";
       return;

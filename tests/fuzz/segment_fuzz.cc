@@ -178,9 +178,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CHECK(directory.has_value());
   for (const Segment& segment : segments_of(in)) add_file(filesystem, **directory, segment.header.number, segment.bytes);
   RecoveryInput input{kCluster, kLog, kLogId, {}, data[0] % 4 < 2, Access::direct, true};
-  const auto recovered = recover_log(**directory, input);
+  const std::shared_ptr<Directory> shared = std::move(*directory);
+  const auto recovered = recover_log(shared, input);
   if (!recovered) return 0;
-  const auto again = recover_log(**directory, input);
+  const auto again = recover_log(shared, input);
   CHECK(again.has_value() && again->segments.size() == recovered->segments.size());
   for (std::size_t i = 0; i < recovered->segments.size(); ++i) {
     CHECK(recovered->segments[i].end == again->segments[i].end);

@@ -240,6 +240,11 @@ void SimFilesystem::charge(Inode& inode) {
   inode.charged_pages = pages;
 }
 
+std::uint64_t SimFilesystem::open_handles(std::string_view path) const {
+  const InodeId id = find(path);
+  return id == 0 ? 0 : inode(id).open_handles;
+}
+
 void SimFilesystem::opened(InodeId id) { ++inode(id).open_handles; }
 
 void SimFilesystem::closed(InodeId id) {

@@ -118,6 +118,8 @@ class SimFilesystem {
   void set_capacity(std::uint64_t bytes) { capacity_pages_ = bytes / kPageBytes; }
   std::uint64_t used_bytes() const { return used_pages_ * kPageBytes; }
   void set_has_direct(bool has) { has_direct_ = has; }
+  // over_limit: opening and creating files, while it lasts.
+  void set_out_of_descriptors(bool out) { out_of_descriptors_ = out; }
   // Durable writes are not: they survive like buffered ones, until the file's sync().
   void set_volatile_cache(bool is_volatile) { volatile_cache_ = is_volatile; }
 
@@ -132,6 +134,7 @@ class SimFilesystem {
 
   std::uint64_t size_of(std::string_view path) const;  // as the process sees it
   bool exists(std::string_view path) const;
+  std::uint64_t open_handles(std::string_view path) const;  // 0 also if there is no such file
   std::uint64_t trace_hash() const { return trace_hash_; }
 
  private:
@@ -215,6 +218,7 @@ class SimFilesystem {
   std::uint64_t capacity_pages_ = std::uint64_t{1} << 28;  // 1 TiB
   std::uint64_t used_pages_ = 0;
   bool has_direct_ = true;
+  bool out_of_descriptors_ = false;
   bool volatile_cache_ = false;
 
   std::uint64_t operations_ = 0;

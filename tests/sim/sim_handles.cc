@@ -149,6 +149,7 @@ Result<std::unique_ptr<wal::File>> SimDirectory::create(std::string_view name, w
   if (access == wal::Access::direct && !filesystem_.has_direct_) {
     return error(Code::failed, path() + ": no direct access here");
   }
+  if (filesystem_.out_of_descriptors_) return error(Code::over_limit, path() + ": too many open files");
   auto id = add(name, false);
   if (!id) return std::unexpected(id.error());
   return std::make_unique<SimFile>(filesystem_, *id, access);
@@ -166,6 +167,7 @@ Result<std::unique_ptr<wal::File>> SimDirectory::open(std::string_view name, wal
   if (access == wal::Access::direct && !filesystem_.has_direct_) {
     return error(Code::failed, path() + ": no direct access here");
   }
+  if (filesystem_.out_of_descriptors_) return error(Code::over_limit, path() + ": too many open files");
   return std::make_unique<SimFile>(filesystem_, found->second, access);
 }
 

@@ -52,7 +52,7 @@ std::map<Uuid, std::string> log_names(wal::Directory& data_directory) {
   names[system] = "_system";
   const auto logs = data_directory.subdirectory("logs", false);
   if (!logs) return names;
-  const auto directory = (*logs)->subdirectory(to_string(system), false);
+  auto directory = (*logs)->subdirectory(to_string(system), false);
   if (!directory) return names;
 
   wal::RecoveryInput input;
@@ -65,7 +65,7 @@ std::map<Uuid, std::string> log_names(wal::Directory& data_directory) {
       if (slot.log == system) input.bounds = slot.state;
     }
   }
-  auto recovered = wal::recover_log(**directory, input);
+  auto recovered = wal::recover_log(std::move(*directory), input);
   if (!recovered || recovered->segments.empty()) return names;
   const wal::LogView view = view_of(*recovered);
   wal::LogReader reader(view);

@@ -115,6 +115,7 @@ class Appliance {
     });
     wal::LogOptions options;
     options.tail_memory = std::make_shared<wal::TailMemory>();
+    options.open_files = std::make_shared<wal::OpenFiles>();
     options.segment_bytes = config_.segment_bytes;
     options.first_segment_bytes = config_.first_segment_bytes;
     options.direct = data_->access() == wal::Access::direct;

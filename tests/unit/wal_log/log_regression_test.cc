@@ -133,7 +133,10 @@ TEST_F(LogRegression, a_truncation_never_brings_back_what_an_earlier_one_cut) {
 TEST_F(LogRegression, a_reader_of_an_unsealed_segment_keeps_it_from_being_recycled) {
   LogProcess& p = start();
   append(p, 10);
-  LogReader reader(p.log().view());
+  const LogView view = p.log().view();
+  LogReader reader(view);
+  auto reading = view.segments.front().file->open();  // what a read does
+  ASSERT_TRUE(reading);
   append(p, 140);
   p.idle_for_us(500'000);
   p.log().drop_prefix(Index(140), Offset(140), [] {});
@@ -143,6 +146,75 @@ TEST_F(LogRegression, a_reader_of_an_unsealed_segment_keeps_it_from_being_recycl
   const auto read = reader.read(Index(0), 1u << 20, batches);
   EXPECT_TRUE(read) << read.error().message;
   EXPECT_EQ(batches.size(), 10u);
+}
+
+// The view of a reader that rested kept every file of it open, and on the disk.
+TEST_F(LogRegression, a_reader_that_rests_keeps_no_trimmed_file) {
+  LogProcess& p = start();
+  append(p, 100);
+  p.idle_for_us(500'000);
+  LogReader reader(p.log().view());
+  std::vector<BatchRef> batches;
+  ASSERT_TRUE(reader.read(Index(0), 1, batches));
+  p.log().drop_prefix(Index(90), Offset(90), [] {});
+  p.idle_for_us(500'000);
+  EXPECT_FALSE(filesystem_.exists(path(1)));
+  const auto read = reader.read(Index(0), 1, batches);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, Code::not_found) << read.error().message;
+  EXPECT_TRUE(LogReader(p.log().view()).read(Index(90), 1, batches));
+}
+
+// Each sealed segment kept a descriptor.
+TEST_F(LogRegression, sealed_segments_are_opened_when_they_are_read_and_few_stay_open) {
+  LogOptions options = small_options();
+  options.open_files = std::make_shared<OpenFiles>(3);
+  LogProcess* p = &start(options);
+  append(*p, 400);
+  p->idle_for_us(1'000'000);
+  const auto open_segments = [&] {
+    std::size_t open = 0;
+    for (const auto& segment : p->log().view().segments)
+      open += filesystem_.open_handles(path(segment.file->header.number));
+    return open;
+  };
+  for (const bool restarted : {false, true}) {
+    if (restarted) {
+      power_cut();
+      p = &start(options);
+    }
+    ASSERT_GE(p->log().view().segments.size(), 8u);
+    EXPECT_LE(open_segments(), 4u) << "three that were read last, and the one that is written";
+    LogReader reader(p->log().view());
+    for (std::uint64_t i = 0; i < 400; ++i) {
+      std::vector<BatchRef> batches;
+      ASSERT_TRUE(reader.read(Index(i), 1, batches));
+    }
+    EXPECT_LE(open_segments(), 4u);
+  }
+}
+
+// A want of descriptors while a segment was sealed or recycled ended the node as a failing disk does.
+TEST_F(LogRegression, a_want_of_descriptors_is_waited_for) {
+  LogProcess& p = start();
+  append(p, 60);
+  filesystem_.set_out_of_descriptors(true);
+  for (int i = 0; i < 40; ++i) {
+    const std::string record = record_text(records_.size(), 1'500);
+    const auto appended = p.append({record});
+    if (appended) records_.push_back(record);
+    ASSERT_TRUE(appended || appended.error().code == Code::no_space || appended.error().code == Code::over_limit);
+    p.log().flush();
+    p.idle_for_us(100'000);
+  }
+  p.log().drop_prefix(Index(50), Offset(50), [] {});
+  p.idle_for_us(3'000'000);
+  EXPECT_FALSE(p.disk().failed());
+  filesystem_.set_out_of_descriptors(false);
+  p.idle_for_us(3'000'000);
+  EXPECT_FALSE(filesystem_.exists(path(1)));
+  append(p, 20);
+  EXPECT_EQ(p.read_all(Offset(50)).value(), records_from(50));
 }
 
 // Behind damage the scan went on with batches that the next segment had replaced.
