@@ -4,6 +4,7 @@
 
 #include "wal/base/check.h"
 #include "wal/base/mutant.h"
+#include "wal/base/probe.h"
 
 namespace walraft::replication {
 
@@ -86,6 +87,13 @@ void Core::become_follower(Term term, std::uint64_t now_us) {
 
 void Core::resign(Resignation why, std::uint64_t now_us) {
   CHECK(leader_.has_value());
+  switch (why) {
+    case Resignation::higher_term: PROBE("leader ends: higher term"); break;
+    case Resignation::no_contact: PROBE("leader ends: no contact"); break;
+    case Resignation::streams_dead: PROBE("leader ends: dead streams"); break;
+    case Resignation::disk_stalled: PROBE("leader ends: its disk stalls"); break;
+    case Resignation::append_failed: PROBE("leader ends: an append failed"); break;
+  }
   leader_->refuse_reads();
   leader_->close_all();
   outbox_.drop_noop();
@@ -129,6 +137,7 @@ void Core::heard_leader(std::uint64_t now_us) {
 
 void Core::stop_asking() {
   if (election_.stage() != Election::Stage::asking) return;
+  PROBE("candidate stops asking");
   role_ = Role::follower;
   election_.stop();
 }
@@ -136,6 +145,7 @@ void Core::stop_asking() {
 bool Core::may_stand(std::uint64_t now_us) const {
   // proto:P24: a quarantined node stands only if nobody else takes over for as long as the quarantine lasts.
   const bool barred = quarantined_ && now_us < leader_known_us_ + timing_.quarantine_us();
+  if (barred) PROBE("quarantined node does not stand");
   return membership_.active().is_voter(self_) && !suspect_ && !truncating_ && !barred && !election_.barred(now_us);
 }
 
@@ -168,7 +178,10 @@ void Core::count_votes(std::uint64_t now_us) {
   if (!election_.won(membership_.active())) return;
   if (election_.stage() == Election::Stage::asking) {
     // It asked with a log that is being cut since: what it would lead with is not what it will have (inv:R2).
-    if (!may_stand(now_us)) return stop_asking();
+    if (!may_stand(now_us)) {
+      PROBE("candidate may not stand any more");
+      return stop_asking();
+    }
     campaign(election_.reason(), now_us);
   } else {
     become_leader(ballot_.term, now_us);
@@ -205,12 +218,20 @@ void Core::on(NodeId from, const VoteRequest& request, std::uint64_t now_us) {
   if (request.pre) {
     const bool free = !has_leader || (request.reason == VoteReason::stream_dead && upstream_.dead(now_us));
     const bool granted = able && free && request.term > ballot_.term;
+    if (granted && has_leader) PROBE("pre-vote granted against a leader whose streams are dead");
+    if (free && request.log < log_.log_end()) PROBE("pre-vote refused: shorter log");
     outbox_.send(from, VoteReply{ballot_.term, request.term, true, granted, disk_uuid_});
     return;
   }
   if (request.term > ballot_.term) {
-    if (has_leader && request.reason != VoteReason::transfer) return;  // stickiness: as if it had not come
-    if (!known_disk(from, request.disk)) return;
+    if (has_leader && request.reason != VoteReason::transfer) {
+      PROBE("vote request ignored: there is a leader");
+      return;  // stickiness: as if it had not come
+    }
+    if (!known_disk(from, request.disk)) {
+      PROBE("vote request of another disk");
+      return;
+    }
     become_follower(request.term, now_us);
   }
   const bool granted = able && request.term == ballot_.term && role_ != Role::leader &&
@@ -220,6 +241,7 @@ void Core::on(NodeId from, const VoteRequest& request, std::uint64_t now_us) {
     outbox_.persist(ballot_);
   }
   if (granted) election_.rest(now_us);
+  if (able && request.term == ballot_.term && !granted) PROBE("vote refused: it is given");
   outbox_.send(from, VoteReply{ballot_.term, request.term, false, granted, disk_uuid_});
 }
 
@@ -228,7 +250,10 @@ void Core::on(NodeId from, const VoteReply& reply, std::uint64_t now_us) {
   const Member* member = membership_.active().find(from);
   if (role_ != Role::candidate || !reply.granted || member == nullptr || !known_disk(from, reply.disk)) return;
   const bool asking = election_.stage() == Election::Stage::asking;
-  if (reply.pre != asking || reply.campaign != (asking ? ballot_.term + 1 : ballot_.term)) return;
+  if (reply.pre != asking || reply.campaign != (asking ? ballot_.term + 1 : ballot_.term)) {
+    PROBE("vote for another campaign");
+    return;
+  }
   election_.grant(from);
   count_votes(now_us);
 }
@@ -245,8 +270,12 @@ void Core::on(NodeId from, const Heartbeat& heartbeat, std::uint64_t now_us) {
   if (heartbeat.term >= ballot_.term) {
     if (!accept_leader(from, heartbeat.term, now_us)) return;
     const auto seen = std::pair(heartbeat.incarnation, heartbeat.seq);
-    if (seen <= heartbeat_seen_) return;  // proto:P20: doubled or overtaken, no sign of life
+    if (seen <= heartbeat_seen_) {
+      PROBE("heartbeat doubled or overtaken");
+      return;  // proto:P20: no sign of life
+    }
     heartbeat_seen_ = seen;
+    if (heartbeat.disk == DiskState::stalled) PROBE("heartbeat of a leader with a stalled disk");
     if (heartbeat.disk != DiskState::stalled) heard_leader(now_us);
     follower_commit_.learn(heartbeat.term, heartbeat.commit);
     commit_as_follower();
@@ -340,7 +369,10 @@ void Core::on_stream_lost(NodeId peer, const SessionId& session, std::uint64_t n
 
 Core::Frame Core::receive_entries(NodeId from, const EntriesHead& head, std::span<const Entry> entries,
                                   std::uint64_t now_us) {
-  if (halted_ || !from_current_leader(from, head.session, head.term)) return Frame::drop;
+  if (halted_ || !from_current_leader(from, head.session, head.term)) {
+    PROBE("frame of a session that is over");
+    return Frame::drop;
+  }
   if (!upstream_.takes_entries()) return Frame::wait;
   if (!upstream_.fits(head, now_us)) return Frame::drop;
   Index index = head.from;
@@ -401,6 +433,7 @@ void Core::on_truncated(std::uint64_t) {
   const Index to = *truncating_;
   truncating_.reset();
   log_busy_ = false;
+  if (upstream_.state() != Upstream::State::truncating) PROBE("session over before its cut is");
   log_.truncate(to);
   membership_.truncate(to);
   durable_ = std::min(durable_, to);
@@ -428,6 +461,7 @@ void Core::settle(std::uint64_t now_us) {
   const Index known = follower_commit_.commit();
   if (!suspect_ || upstream_.state() != Upstream::State::streaming) return;
   if (known < log_.base() || durable_ < known || log_.term_before(known) != ballot_.term) return;
+  PROBE("suspect log is whole again");
   suspect_ = false;
   outbox_.settled();
   upstream_.lost(now_us);  // the leader is told by a new session
@@ -482,11 +516,17 @@ void Core::advance_commit(Index to) { commit_ = std::max(commit_, to); }
 void Core::commit_as_leader() {
   const Index durable = std::min(leader_->quorum_durable(), log_.end());
   if (durable <= commit_) return;
-  if (log_.term_before(durable) != ballot_.term && !mutant(Mutant::h4_commit_of_older_term)) return;
+  if (log_.term_before(durable) != ballot_.term && !mutant(Mutant::h4_commit_of_older_term)) {
+    PROBE("majority holds only batches of older terms");
+    return;
+  }
   advance_commit(durable);
 }
 
-void Core::commit_as_follower() { advance_commit(follower_commit_.commit()); }
+void Core::commit_as_follower() {
+  if (follower_commit_.pending() > follower_commit_.verified()) PROBE("commit is ahead of the batches");
+  advance_commit(follower_commit_.commit());
+}
 
 std::string Core::describe() const {
   static constexpr const char* kRoles[] = {"follower", "candidate", "leader"};

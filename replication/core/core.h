@@ -197,7 +197,7 @@ class Core {
   bool log_busy_ = false;  // truncating_ has a value; for Upstream::View
   DiskState disk_ = DiskState::healthy;
   std::uint64_t disk_sick_us_ = 0;  // when it was last not healthy
-  bool quarantined_ = false;           // resigned for its disk (proto:P24)
+  bool quarantined_ = false;  // resigned for its disk (proto:P24)
   std::uint64_t leader_known_us_ = 0;  // when there was last a leader, itself included
   std::uint64_t campaign_version_ = 0;  // of the ballot with our vote for ourselves
   std::pair<std::uint64_t, std::uint64_t> heartbeat_seen_;  // incarnation and seq, of the leader (proto:P20)

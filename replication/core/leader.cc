@@ -7,6 +7,7 @@
 #include "replication/core/quorum.h"
 #include "wal/base/check.h"
 #include "wal/base/mutant.h"
+#include "wal/base/probe.h"
 
 namespace walraft::replication {
 
@@ -43,6 +44,14 @@ Index Leader::quorum_durable() const {
 // ---------------------------------------------------------------------------------------------------------
 
 void Leader::refuse(NodeId to, const Hello& hello, RefuseReason reason) {
+  switch (reason) {
+    case RefuseReason::not_leader: break;
+    case RefuseReason::removed: PROBE("refused: no member"); break;
+    case RefuseReason::amnesia: PROBE("refused: another disk"); break;
+    case RefuseReason::more_history: PROBE("refused: more history"); break;
+    case RefuseReason::trimmed: PROBE("refused: trimmed"); break;
+    case RefuseReason::diverged: PROBE("refused: diverged"); break;
+  }
   outbox_.send(to, Refuse{hello.session, term_, reason, view_.self});
 }
 
@@ -52,7 +61,11 @@ void Leader::on_hello(NodeId from, const Hello& hello) {
   const Member* member = view_.membership.active().find(from);
   if (flow == nullptr || member == nullptr) return refuse(from, hello, RefuseReason::removed);
   if (member->disk != hello.disk) return refuse(from, hello, RefuseReason::amnesia);
-  if (flow->state() != PeerFlow::State::none && hello.session <= flow->session()) return;  // proto:P7: an old one
+  if (flow->state() != PeerFlow::State::none && hello.session <= flow->session()) {
+    PROBE("hello of an older session");
+    return;  // proto:P7
+  }
+  if (flow->state() != PeerFlow::State::none) PROBE("hello replaces a session");
   const std::vector<TermEnd> history = view_.log.history();
   std::optional<TermEnd> match = match_point(hello.history, history);
   if (mutant(Mutant::h1_no_term_check_at_handshake)) {
@@ -90,7 +103,10 @@ void Leader::on_ack(NodeId from, const Ack& ack, std::uint64_t now_us) {
   PeerFlow* flow = find(from);
   const bool counts = flow != nullptr && flow->state() == PeerFlow::State::streaming &&
                       (flow->is_session(ack.session) || mutant(Mutant::h11_stale_session_ack));
-  if (!counts) return;  // proto:P1, proto:P7: of another session, or before its log was cut
+  if (!counts) {
+    PROBE("ack of another session");
+    return;  // proto:P1, proto:P7: of another session, or before its log was cut
+  }
   if (!flow->acked(ack, now_us)) return close(from, *flow, CloseReason::protocol);
   go_on_with_transfer(now_us);
 }
@@ -184,6 +200,7 @@ std::optional<Resignation> Leader::check_quorum(std::uint64_t now_us) {
   if (fresh >= quorum) {
     reset_at_us_.reset();
   } else if (!reset_at_us_) {
+    PROBE("streams reset for want of a fresh majority");
     reset_at_us_ = now_us;  // once: a fresh session may be all that is missing
     for (auto& [peer, flow] : peers_) {
       if (!flow.fresh(now_us, view_.timing)) close(peer, flow, CloseReason::replaced);
@@ -212,6 +229,7 @@ void Leader::on_heartbeat_reply(NodeId from, const HeartbeatReply& reply, std::u
   // heartbeat that knew of the session says something of it.
   if (flow->state() == PeerFlow::State::none || reply.seq <= flow->opened_at_seq()) return;
   if (reply.session != flow->session() || reply.stream_age_us > view_.timing.stream_dead_us()) {
+    PROBE("session closed: the follower hears nothing on it");
     close(from, *flow, CloseReason::replaced);
   }
 }
@@ -245,6 +263,7 @@ void Leader::answer_reads() {
 }
 
 void Leader::refuse_reads() {
+  if (!reads_.empty()) PROBE("reads refused: the role is over");
   for (const Read& read : reads_) outbox_.answer({read.token, std::nullopt});
   reads_.clear();
 }
@@ -260,6 +279,7 @@ bool Leader::transfer(NodeId to, std::uint64_t now_us) {
 void Leader::go_on_with_transfer(std::uint64_t now_us) {
   if (!transfer_) return;
   if (now_us >= transfer_->until_us) {
+    PROBE("hand-over did not come about");
     transfer_.reset();  // it did not come about; appends go on
     return;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "wal/base/check.h"
+#include "wal/base/probe.h"
 
 namespace walraft::replication {
 
@@ -29,7 +30,10 @@ void PeerFlow::accepted(const Accept& accept, std::uint64_t now_us) {
 }
 
 bool PeerFlow::acked(const Ack& ack, std::uint64_t now_us) {
-  if (ack.durable > next_ || ack.end > next_) return false;
+  if (ack.durable > next_ || ack.end > next_) {
+    PROBE("ack of what was never sent");
+    return false;
+  }
   if (ack.durable > match_) {
     match_ = ack.durable;
     progress_us_ = now_us;
@@ -62,6 +66,7 @@ void PeerFlow::sent(Index end, std::uint64_t bytes, Index commit) {
   sent_commit_ = std::max(sent_commit_, commit);
   in_flight_.push_back({end, bytes});
   in_flight_bytes_ += bytes;
+  if (in_flight_bytes_ >= window_bytes_) PROBE("window is full");
 }
 
 bool PeerFlow::fresh(std::uint64_t now_us, const Timing& timing) const {

@@ -5,6 +5,7 @@
 
 #include "wal/base/check.h"
 #include "wal/base/mutant.h"
+#include "wal/base/probe.h"
 
 namespace walraft::replication {
 namespace {
@@ -40,6 +41,7 @@ void Upstream::tick(std::uint64_t now_us) {
   if (state_ == State::dialing && now_us > dialed_us_ + view_.timing.election_timeout_us) lost(now_us);
   if (state_ == State::streaming && dead(now_us) && now_us > dialed_us_ + view_.timing.stream_dead_us()) lost(now_us);
   // An old cut must be over before a new session may show what this log has.
+  if (state_ == State::idle && now_us >= dial_at_us_ && view_.truncating) PROBE("dialing waits for a cut");
   if (state_ == State::idle && now_us >= dial_at_us_ && !view_.truncating) dial(now_us);
 }
 
@@ -78,6 +80,7 @@ std::optional<std::string> Upstream::on_welcome(const Welcome& welcome, std::uin
   if (!mutant(Mutant::h1_no_term_check_at_handshake)) {
     // proto:I12: both sides compute it, and neither believes the other.
     if (match != TermEnd{welcome.match_term, welcome.match}) {
+      PROBE("welcome disagrees with our history");
       reject_frame(now_us);
       return std::nullopt;
     }
@@ -99,6 +102,7 @@ std::optional<std::string> Upstream::on_digest(Index index, const Digest& digest
            ", the leader's " + describe(welcome_->digest);
   }
   if (index < view_.log.end() && !mutant(Mutant::h2_replayed_entries_dropped)) {
+    PROBE("handshake cuts the log");
     state_ = State::truncating;
     cut = index;
   } else {
@@ -137,6 +141,7 @@ bool Upstream::fits(const EntriesHead& head, std::uint64_t now_us) {
   heard_us_ = now_us;
   if (head.from == view_.log.end() && head.from_term == view_.log.last_term()) return true;
   if (mutant(Mutant::h2_replayed_entries_dropped) && head.from < view_.log.end()) return true;
+  PROBE("frame does not continue the log");
   reject_frame(now_us);
   return false;
 }
@@ -149,6 +154,7 @@ void Upstream::reject_frame(std::uint64_t now_us) {
 void Upstream::on_commit(const CommitTo& commit, std::uint64_t now_us) {
   heard_us_ = now_us;
   if (state_ == State::streaming) commit_.learn(term_, commit.commit);
+  if (welcome_) PROBE("commit during a handshake");
   if (welcome_) welcome_->commit = std::max(welcome_->commit, commit.commit);
 }
 
@@ -160,7 +166,9 @@ void Upstream::on_ping(const Ping& ping, std::uint64_t now_us) {
 
 void Upstream::on_heartbeat(const SessionId& session, std::uint64_t seq, std::uint64_t now_us) {
   // The leader has dropped the session since it welcomed it: it forgot to say so, or we did not hear.
-  if (state_ == State::streaming && seq > welcome_seq_ && session != session_) lost(now_us);
+  if (state_ != State::streaming || seq <= welcome_seq_ || session == session_) return;
+  PROBE("leader has dropped our session");
+  lost(now_us);
 }
 
 void Upstream::acknowledge() {
