@@ -67,6 +67,8 @@ def append_in_flight():
         expect([(c["size"], c["inflight"]) for c in cells] == [(32, 1), (32, 16), (1024, 1), (1024, 16)], "cells")
         for cell in cells:
             expect(cell["durable_on"] == [1], f"durable on {cell['durable_on']}")
+            inside, whole = cell["server_sync_us"], cell["latency_us"]
+            expect(inside["count"] == whole["count"] and 0 < inside["mean"] < whole["mean"], f"server_sync_us: {inside} of {whole}")
             expect(cell["acknowledged"] >= cell["records"] >= cell["operations"], f"counts: {cell}")
 
 

@@ -123,7 +123,11 @@ class AppendLoad::Stream {
 
   void count(Time started, Time now, const Appended& appended) {
     tally_.acknowledged += records_.size();
-    if (window_.holds(started)) tally_.latency.record(static_cast<std::uint64_t>((now - started).count()));
+    if (window_.holds(started)) {
+      tally_.latency.record(static_cast<std::uint64_t>((now - started).count()));
+      tally_.queue.record(std::uint64_t{appended.timing.queue_us} * 1000);
+      tally_.sync.record(std::uint64_t{appended.timing.own_sync_us} * 1000);
+    }
     if (!window_.holds(now)) return;
     ++tally_.operations;
     tally_.records += records_.size();
@@ -174,6 +178,8 @@ Result<Tally> AppendLoad::end() {
       continue;
     }
     all.latency.merge(tally->latency);
+    all.queue.merge(tally->queue);
+    all.sync.merge(tally->sync);
     all.operations += tally->operations;
     all.records += tally->records;
     all.bytes += tally->bytes;

@@ -248,6 +248,8 @@ Result<Tally> run_tail(const Target& target, const Work& work, Meter& meter) {
   if (!appended) return std::unexpected(appended.error());
   if (!tally) return std::unexpected(tally.error());
   tally->seconds = appended->seconds;
+  tally->queue = std::move(appended->queue);
+  tally->sync = std::move(appended->sync);
   tally->acknowledged = tally->handled = appended->acknowledged;
   tally->durable_on = appended->durable_on;
   return tally;
@@ -282,6 +284,8 @@ Result<MixedResult> run_mixed(const Target& target, const Work& work, Meter& met
     result.mixed.beside.push_back(beside->records_per_second());
     result.mixed.latency_alone.merge(alone->latency);
     result.tally.latency.merge(beside->latency);
+    result.tally.queue.merge(beside->queue);
+    result.tally.sync.merge(beside->sync);
     result.tally.operations += beside->operations;
     result.tally.records += beside->records;
     result.tally.bytes += beside->bytes;

@@ -75,6 +75,8 @@ Json to_json(const Cell& cell) {
                {"records_per_s", tally.records_per_second()},
                {"bytes_per_s", tally.bytes_per_second()},
                {"latency_us", latency_json(tally.latency)},
+               {"server_queue_us", latency_json(tally.queue)},
+               {"server_sync_us", latency_json(tally.sync)},
                {"acknowledged", tally.acknowledged},
                {"tail_before", cell.tail_before},
                {"tail_after", cell.tail_after},
@@ -170,6 +172,12 @@ std::string cell_text(const Cell& cell) {
                us(tally.latency.max()));
   if (verdict.latency_ratio > 0) text += line(" (%.2f of the limit)", verdict.latency_ratio);
   text += "\n";
+  if (tally.sync.count() > 0) {
+    text +=
+        line("  in the server: waiting for the write p50 %.0f us, p99 %.0f; the synced write p50 %.0f us, p99 %.0f\n",
+             us(tally.queue.percentile(50)), us(tally.queue.percentile(99)), us(tally.sync.percentile(50)),
+             us(tally.sync.percentile(99)));
+  }
   if (cell.mixed) {
     text += line("  readers: %.1f MB/s; appends in turns, alone/beside, records/s:", mb(cell.mixed->reader_bytes));
     for (std::size_t i = 0; i < cell.mixed->alone.size(); ++i)

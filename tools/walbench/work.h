@@ -39,6 +39,8 @@ struct Work {
 // Counts of what was measured, warm-up left out but where said.
 struct Tally {
   Histogram latency;                      // ns, of appends (append, mixed), of reads (read), of records (tail)
+  Histogram queue;  // ns, of appends as the server says: until their write began
+  Histogram sync;  // ns, as the server says: the write that carried them
   std::uint64_t operations = 0;           // appends or reads that ended in time
   std::uint64_t records = 0;              // acknowledged, read or delivered
   std::uint64_t bytes = 0;                // of those records
