@@ -26,6 +26,7 @@ using namespace std::chrono_literals;
 constexpr auto kBackOffMin = 20ms;
 constexpr auto kBackOffMax = 1000ms;
 constexpr auto kTick = 100ms;
+constexpr auto kSilenceMin = 1000ms;  // before a PING, and from there to the end of the connection
 constexpr std::size_t kWritePieces = 512;
 
 }  // namespace
@@ -176,6 +177,7 @@ void Connection::become_ready(const rpc::FrameDecoder::Frame& frame) {
   cluster_ = welcome_.cluster_uuid;
   inside_->deadline.cancel();
   trouble_.clear();
+  pinged_.reset();
   state_ = State::ready;
   tick();
   each_channel([](Channel& channel) { channel.on_ready(); });
@@ -224,8 +226,21 @@ void Connection::tick() {
     if (failed || round != round_) return;
     back_off_ = {};  // not at the handshake: a server that fails right after it is not to be asked without a pause
     each_channel([](Channel& channel) { channel.on_tick(); });
+    if (round == round_) watch_silence();
     if (round == round_) tick();
   });
+}
+
+// A server that hangs, or a machine behind which the network goes on, is noticed by those who only listen, too.
+void Connection::watch_silence() {
+  const auto now = std::chrono::steady_clock::now();
+  const auto patience = std::max<std::chrono::microseconds>(options_.timeout, kSilenceMin);
+  if (pinged_) {
+    if (now - *pinged_ > patience) drop({Code::unavailable, options_.endpoints[endpoint_] + ": no sign of life", 0});
+  } else if (now - heard_ > patience) {
+    pinged_ = now;
+    send_frame(rpc::make_frame(rpc::FrameType::ping, 0, Term(), rpc::encode(rpc::Ping{})));
+  }
 }
 
 // --- Frames -----------------------------------------------------------------------------------------------------------
@@ -246,6 +261,8 @@ void Connection::read_more() {
 
 void Connection::on_read(std::size_t bytes) {
   decoder_.filled(bytes);
+  heard_ = std::chrono::steady_clock::now();
+  pinged_.reset();
   const std::uint64_t round = round_;
   while (const auto frame = decoder_.next()) {
     if (!*frame) return drop(Error(frame->error()).at(options_.endpoints[endpoint_]));

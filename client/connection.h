@@ -10,6 +10,7 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -82,6 +83,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void schedule_write();
   void write_more();
   void tick();
+  void watch_silence();
   void close_socket();
   template <class Call>
   void each_channel(Call call);
@@ -104,6 +106,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::vector<std::vector<std::byte>> unsent_;  // queue_ of the connection that was lost; while channels are told
   std::uint64_t round_ = 0;          // of the socket: what an older one still delivers is void
   bool write_scheduled_ = false;
+  std::chrono::steady_clock::time_point heard_;  // last time that anything came
+  std::optional<std::chrono::steady_clock::time_point> pinged_;  // since then
   std::atomic<bool> stopped_ = false;
   std::thread thread_;
 };

@@ -62,6 +62,13 @@ class FakeServer {
     return ::poll(&waiting, 1, 10'000) == 1;
   }
 
+  // The client has ended the connection, or does within 20 s, and sent nothing before.
+  bool left() const {
+    pollfd waiting{.fd = socket_, .events = POLLIN, .revents = 0};
+    char byte;
+    return ::poll(&waiting, 1, 20'000) == 1 && ::recv(socket_, &byte, 1, MSG_PEEK) <= 0;
+  }
+
   struct Frame {
     rpc::FrameType type = rpc::FrameType::pong;  // also: nothing came within `timeout_ms`, or the client has gone
     std::uint32_t channel = 0;

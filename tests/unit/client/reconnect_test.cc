@@ -305,6 +305,30 @@ TEST(Subscriptions, AServerThatSendsBeyondItsCreditIsLeft) {
   EXPECT_TRUE(subscription->next(20s));
 }
 
+// A hung server used to hold its subscribers for ever: its kernel goes on answering for it.
+TEST(Subscriptions, LeaveAServerThatFallsSilent) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}, .timeout = 1s});
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    server.open();
+    const auto ping = server.receive(FrameType::ping);
+    server.send(FrameType::pong, 0, ping.payload);  // a sign of life
+    server.receive(FrameType::ping);                // and then none
+    EXPECT_TRUE(server.left());
+    server.accept();
+    const auto open = server.open();
+    send_record(server, open.channel, Offset(0), "a");
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto subscription = log->subscribe({.from = From::earliest()});
+  ASSERT_TRUE(subscription) << subscription.error().message;
+  const auto event = subscription->next(30s);
+  EXPECT_TRUE(event) << event.error().message;
+}
+
 // A session refused for now, on a connection that goes on, used to leave the subscription without one for ever.
 TEST(Subscriptions, OpenAgainAfterARefusalThatMayPass) {
   FakeServer server;
