@@ -121,6 +121,9 @@ bool Core::accept_leader(NodeId from, Term term, std::uint64_t now_us) {
          walraft::describe(from));
     return false;
   }
+  // Pre-votes against a leader that was known go on until it is credible again, which heard_leader() decides: one whose
+  // streams are dead goes on beating, and its heartbeats may be faster than the answers (H3).
+  if (upstream_.leader() == from && election_.stage() == Election::Stage::asking) return true;
   role_ = Role::follower;
   election_.stop();
   upstream_.follow(from, term, now_us);
@@ -215,8 +218,8 @@ bool Core::known_disk(NodeId node, const Uuid& disk) const {
 void Core::on(NodeId from, const VoteRequest& request, std::uint64_t now_us) {
   const bool has_leader = role_ == Role::leader || election_.sticky(now_us);
   const bool able = !suspect_ && known_disk(from, request.disk) && request.log >= log_.log_end();
+  const bool free = !has_leader || (request.reason == VoteReason::stream_dead && upstream_.dead(now_us));
   if (request.pre) {
-    const bool free = !has_leader || (request.reason == VoteReason::stream_dead && upstream_.dead(now_us));
     const bool granted = able && free && request.term > ballot_.term;
     if (granted && has_leader) PROBE("pre-vote granted against a leader whose streams are dead");
     if (free && request.log < log_.log_end()) PROBE("pre-vote refused: shorter log");
@@ -224,7 +227,7 @@ void Core::on(NodeId from, const VoteRequest& request, std::uint64_t now_us) {
     return;
   }
   if (request.term > ballot_.term) {
-    if (has_leader && request.reason != VoteReason::transfer) {
+    if (!free && request.reason != VoteReason::transfer) {
       PROBE("vote request ignored: there is a leader");
       return;  // stickiness: as if it had not come
     }

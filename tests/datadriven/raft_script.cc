@@ -28,6 +28,17 @@ bool is_number(const std::string& word) {
   return !word.empty() && word.find_first_not_of("0123456789") == std::string::npos;
 }
 
+// "2 1 3..5": behind the node, batches of the terms 1, 3, 4 and 5.
+std::vector<Term> terms_of(const std::vector<std::string>& words) {
+  std::vector<Term> terms;
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    const std::size_t dots = words[i].find("..");
+    const std::uint64_t last = std::stoull(dots == std::string::npos ? words[i] : words[i].substr(dots + 2));
+    for (std::uint64_t term = std::stoull(words[i]); term <= last; ++term) terms.emplace_back(term);
+  }
+  return terms;
+}
+
 // The whole line in words.
 std::vector<std::string> words_of(const std::string& line) {
   std::istringstream in(line);
@@ -410,8 +421,7 @@ bool RaftScript::try_disk(const Command& c) {
   } else if (c.verb == "wipe") {
     world().wipe(node);
   } else if (c.verb == "write") {
-    std::vector<Term> terms;
-    for (std::size_t i = 1; i < c.words.size(); ++i) terms.emplace_back(c.number(i));
+    const auto terms = terms_of(c.words);
     world().write(node, terms, Term(c.number("term", terms.back().value)));
   } else if (c.verb == "fail_append") {
     world().fail_append(node);

@@ -34,7 +34,8 @@
 //   crash N [kept=COUNT]            what was not synced is lost, but for COUNT batches
 //   start N
 //   wipe N / damage N TO            of a node that is down: an empty disk / a log that lost what it acknowledged
-//   write N TERM... [term=T]        of a node that is down: its log holds batches of these terms, its ballot is of T
+//   write N TERM... [term=T]        of a node that is down: its log holds batches of these terms (1 or 3..5), its ballot
+//                                   is of T
 //   fail_append N                   the log of N did not take a batch
 //
 //   status / logs / flows N         what the nodes say / terms of their batches / a leader's view of its followers
