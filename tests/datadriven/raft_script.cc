@@ -311,6 +311,13 @@ void RaftScript::drop(const Pick& pick) {
   if (dropped == 0) throw std::runtime_error("nothing of the kind is in flight");
 }
 
+void RaftScript::lose(const Pick& pick) {
+  for (const StreamKey& key : world().streams()) {
+    if (frame_fits(key, pick)) return world_->lose_frame(key);
+  }
+  throw std::runtime_error("nothing of the kind is next");
+}
+
 void RaftScript::stash(const std::string& name, const Pick& pick) {
   Stash& stash = stashes_[name];
   for (std::size_t at = 0; at < world().letters(); ++at) {
@@ -372,6 +379,8 @@ bool RaftScript::try_network(const Command& c) {
     replay(c.words.at(0));
   } else if (c.verb == "cut" || c.verb == "block" || c.verb == "isolate" || c.verb == "heal") {
     set_cut(c);
+  } else if (c.verb == "lose") {
+    lose(pick_of(c, 0));
   } else if (c.verb == "break") {
     const Link link = pick_of(c, 0).link;
     for (const StreamKey& key : world().streams()) {

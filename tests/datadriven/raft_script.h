@@ -17,6 +17,7 @@
 //   deliver A->B [WHAT] [COUNT] [keep]    what is in flight now and begins with WHAT ("vote?", "ack"; "control" and
 //                                   "stream" are all of a channel); `keep` leaves a copy in flight (control only)
 //   drop A->B [WHAT] [COUNT]        loses control messages; of streams nothing can be lost but all: break
+//   lose A->B [WHAT]                the next frame of a stream, as no transport does, but a sender with a bug
 //   break A->B                      the streams between two nodes break
 //   stash NAME A->B [WHAT]          remembers what is in flight
 //   replay NAME                     delivers what was stashed once more, whatever became of its session since
@@ -34,7 +35,8 @@
 //   crash N [kept=COUNT]            what was not synced is lost, but for COUNT batches
 //   start N
 //   wipe N / damage N TO            of a node that is down: an empty disk / a log that lost what it acknowledged
-//   write N TERM... [term=T]        of a node that is down: its log holds batches of these terms (1 or 3..5), its ballot
+//   write N TERM... [term=T]        of a node that is down: its log holds batches of these terms (1 or 3..5), its
+//   ballot
 //                                   is of T
 //   fail_append N                   the log of N did not take a batch
 //
@@ -94,6 +96,7 @@ class RaftScript {
   void propose(const Command& command);
   void deliver(const Pick& pick);
   void drop(const Pick& pick);
+  void lose(const Pick& pick);
   void stash(const std::string& name, const Pick& pick);
   void replay(const std::string& name);
   void set_cut(const Command& command);

@@ -96,6 +96,8 @@ class CoreWorld {
   std::vector<StreamKey> ready_streams() const;
   void deliver_frame(const StreamKey& key);
   const std::deque<Frame>& frames(const StreamKey& key) const { return streams_.at(key); }
+  // The next frame is gone and the stream goes on: what no transport does, but a sender with a bug.
+  void lose_frame(const StreamKey& key) { streams_.at(key).pop_front(); }
   // The same bytes once more, however old: of a session that may be over, from a connection that nobody closed.
   void deliver_stale(const StreamKey& key, const Frame& frame);
   void deliver_stale(const Letter& letter);
