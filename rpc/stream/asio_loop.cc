@@ -58,6 +58,7 @@ void AsioLoop::on_signals(std::function<void(int)> handler) {
   inside_->on_signal = std::move(handler);
   inside_->signals.add(SIGTERM);
   inside_->signals.add(SIGINT);
+  inside_->signals.add(SIGHUP);
   inside_->wait_for_signal();
 }
 

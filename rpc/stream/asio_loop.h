@@ -29,7 +29,7 @@ class AsioLoop final : public Loop {
   // shard.
   void watch(int descriptor, Task ready);
 
-  // SIGTERM and SIGINT, delivered on the loop: first and later ones.
+  // SIGTERM, SIGINT and SIGHUP, delivered on the loop: first and later ones.
   void on_signals(std::function<void(int)> handler);
 
   boost::asio::io_context& context();

@@ -113,7 +113,8 @@ Result<tcp::endpoint> parse_address(const std::string& address) {
 }  // namespace
 
 struct Listener::Inside : std::enable_shared_from_this<Inside> {
-  Inside(AsioLoop& loop, OnAccept handler) : acceptor(loop.context()), retry(loop), on_accept(std::move(handler)) {
+  Inside(AsioLoop& loop, std::string its_address)
+      : address(std::move(its_address)), acceptor(loop.context()), retry(loop) {
     rlimit limit{};
     const bool known = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
     const rlim_t most = known ? std::min<rlim_t>(limit.rlim_cur, INT_MAX) : INT_MAX;
@@ -122,6 +123,11 @@ struct Listener::Inside : std::enable_shared_from_this<Inside> {
   }
   ~Inside() {
     if (spare >= 0) ::close(spare);
+  }
+
+  std::unexpected<Error> fail(const char* what, ErrorCode why) const {
+    return error(why == asio::error::address_in_use ? Code::exists : Code::failed,
+                 std::string("cannot ") + what + " " + address + ": " + why.message());
   }
 
   void take_spare() {
@@ -159,6 +165,7 @@ struct Listener::Inside : std::enable_shared_from_this<Inside> {
   }
 
   static constexpr rlim_t kReservedMax = 128;
+  const std::string address;
   tcp::acceptor acceptor;
   Loop::Timer retry;
   OnAccept on_accept;
@@ -167,26 +174,28 @@ struct Listener::Inside : std::enable_shared_from_this<Inside> {
   std::uint64_t refused = 0;
 };
 
-Result<std::unique_ptr<Listener>> Listener::listen(AsioLoop& loop, const std::string& address, OnAccept on_accept) {
+Result<std::unique_ptr<Listener>> Listener::bind(AsioLoop& loop, const std::string& address) {
   const auto endpoint = parse_address(address);
   if (!endpoint) return std::unexpected(endpoint.error());
-  auto inside = std::make_shared<Inside>(loop, std::move(on_accept));
+  auto inside = std::make_shared<Inside>(loop, address);
   ErrorCode failed;
-  const auto fail = [&](const char* what) {
-    return error(failed == asio::error::address_in_use ? Code::exists : Code::failed,
-                 std::string("cannot ") + what + " " + address + ": " + failed.message());
-  };
   tcp::acceptor& acceptor = inside->acceptor;
   acceptor.open(endpoint->protocol(), failed);
-  if (failed) return fail("open a socket for");
+  if (failed) return inside->fail("open a socket for", failed);
   acceptor.set_option(tcp::acceptor::reuse_address(true), failed);
   if (endpoint->address().is_v6()) acceptor.set_option(asio::ip::v6_only(false), failed);
   acceptor.bind(*endpoint, failed);
-  if (failed) return fail("listen on");
-  acceptor.listen(asio::socket_base::max_listen_connections, failed);
-  if (failed) return fail("listen on");
-  inside->accept();
+  if (failed) return inside->fail("listen on", failed);
   return std::unique_ptr<Listener>(new Listener(std::move(inside)));
+}
+
+Result<void> Listener::listen(OnAccept on_accept) {
+  ErrorCode failed;
+  inside_->on_accept = std::move(on_accept);
+  inside_->acceptor.listen(asio::socket_base::max_listen_connections, failed);
+  if (failed) return inside_->fail("listen on", failed);
+  inside_->accept();
+  return {};
 }
 
 Listener::~Listener() {

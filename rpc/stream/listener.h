@@ -23,9 +23,12 @@ class Listener {
  public:
   using OnAccept = std::function<void(std::unique_ptr<ByteStream>)>;
 
-  // `address` is "127.0.0.1:7400" or "[::1]:7400" ("[::]:7400" listens on both families); port 0 takes a free one.
+  // Takes the address, without listening on it yet: who comes is refused. `address` is "127.0.0.1:7400" or "[::1]:7400"
+  // ("[::]:7400" listens on both families); port 0 takes a free one.
   // Errors: `exists` if the address is in use, `invalid` if it is no address, `failed` for the rest.
-  static Result<std::unique_ptr<Listener>> listen(AsioLoop& loop, const std::string& address, OnAccept on_accept);
+  static Result<std::unique_ptr<Listener>> bind(AsioLoop& loop, const std::string& address);
+  // Listens and accepts, from now on; once. Errors: `exists` if another process was faster, `failed`.
+  Result<void> listen(OnAccept on_accept);
   ~Listener();  // stops accepting
 
   std::uint16_t port() const;

@@ -20,15 +20,16 @@ Server::Server(Loop& loop, std::unique_ptr<ReaderPool> readers, replication::Sha
   catalogue_.on_removed([this](replication::Replica& replica) { end_sessions_of(replica); });
 }
 
-Result<std::unique_ptr<Server>> Server::start(AsioLoop& loop, replication::Shard& shard,
-                                              replication::Catalogue& catalogue, const ServerOptions& options) {
+Result<std::unique_ptr<Server>> Server::start(AsioLoop& loop, std::unique_ptr<Listener> listener,
+                                              replication::Shard& shard, replication::Catalogue& catalogue,
+                                              const ServerOptions& options) {
   auto server = std::make_unique<Server>(
       loop, std::make_unique<ReaderThread>(loop, [&shard] { return shard.inflight_bytes() > 0; }), shard, catalogue,
       options);
-  auto listener = Listener::listen(loop, options.address,
-                                   [s = server.get()](std::unique_ptr<ByteStream> stream) { s->accept(std::move(stream)); });
-  if (!listener) return std::unexpected(std::move(listener.error()));
-  server->listener_ = std::move(*listener);
+  server->listener_ = std::move(listener);
+  auto listening = server->listener_->listen(
+      [s = server.get()](std::unique_ptr<ByteStream> stream) { s->accept(std::move(stream)); });
+  if (!listening) return std::unexpected(std::move(listening.error()));
   return server;
 }
 

@@ -29,7 +29,7 @@ class Connection;
 class Listener;
 
 struct ServerOptions {
-  std::string address = "127.0.0.1:7400";
+  std::string address = "127.0.0.1:7400";  // where clients find it; for status
   std::string cluster_name;
   Uuid cluster_uuid{};
   NodeId node{};
@@ -54,9 +54,10 @@ class Server {
   // Refused connections that are told why. More of them are closed at once.
   static constexpr std::size_t kRefusedMax = 64;
 
-  // Listens on options.address. All references outlive the server. Errors: those of Listener::listen().
-  static Result<std::unique_ptr<Server>> start(AsioLoop& loop, replication::Shard& shard,
-                                               replication::Catalogue& catalogue, const ServerOptions& options);
+  // Serves those who come to `listener`. All references outlive the server. Errors: those of Listener::listen().
+  static Result<std::unique_ptr<Server>> start(AsioLoop& loop, std::unique_ptr<Listener> listener,
+                                               replication::Shard& shard, replication::Catalogue& catalogue,
+                                               const ServerOptions& options);
   // One that listens nowhere: accept() gives it what it serves.
   Server(Loop& loop, std::unique_ptr<ReaderPool> readers, replication::Shard& shard, replication::Catalogue& catalogue,
          const ServerOptions& options);

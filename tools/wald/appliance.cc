@@ -14,7 +14,9 @@
 #include "replication/replica/shard.h"
 #include "replication/state/catalogue.h"
 #include "rpc/stream/asio_loop.h"
+#include "rpc/stream/listener.h"
 #include "rpc/stream/server.h"
+#include "tools/space_forecast.h"
 #include "tools/wald/log.h"
 #include "tools/wald/notify.h"
 #include "wal/base/clock.h"
@@ -29,11 +31,16 @@ using namespace std::chrono_literals;
 
 constexpr auto kTick = 100ms;
 constexpr int kReserveTicks = 10;  // a second
+constexpr int kSpaceTicks = 10;
 constexpr auto kDrainStep = 10ms;
 constexpr auto kDrainDeadline = 5s;
 
 int exit_code_of_storage(const Error& error) {
   return error.code == Code::failed ? kExitStorageFailed : kExitStorageRefused;
+}
+
+int exit_code_of_listening(const Error& error) {
+  return error.code == Code::exists ? kExitAddressInUse : error.code == Code::invalid ? kExitBadConfig : kExitFailed;
 }
 
 // The marker remembers the last failure of the disk: a second one within an hour is not tried again by the service
@@ -60,6 +67,10 @@ class Appliance {
 
   // An exit code if it cannot start.
   std::optional<int> start() {
+    // First of all: a server that cannot be reached must not make or touch a data directory.
+    auto bound = rpc::Listener::bind(loop_, config_.listen_stream);
+    if (!bound) return refuse(bound.error(), exit_code_of_listening(bound.error()));
+    listener_ = std::move(*bound);
     disk_ = wal::make_disk(wal::DiskMethod::automatic, system_clock());
     disk_->on_failure([this](const Error& error) { on_disk_failure(error); });
     auto root = wal::open_directory(config_.data_dir, true);
@@ -104,10 +115,7 @@ class Appliance {
 
  private:
   std::optional<int> start_logs(const wal::Identity& identity) {
-    const replication::Limits limits{.record_bytes_max = static_cast<std::uint32_t>(config_.record_bytes_max),
-                                     .batch_bytes_max = static_cast<std::uint32_t>(config_.batch_bytes_max),
-                                     .inflight_bytes_max = config_.inflight_bytes_max};
-    shard_ = std::make_unique<replication::Shard>(identity.node, limits, *disk_, data_->hard_state(), system_clock(),
+    shard_ = std::make_unique<replication::Shard>(identity.node, limits(), *disk_, data_->hard_state(), system_clock(),
                                                   system_rng(), [this] { loop_.post([this] { shard_->turn(); }); });
     shard_->on_reserve_needed([this] {
       log_warn("the disk is full: the reserve is let go, and only control batches are written until there is space");
@@ -119,6 +127,9 @@ class Appliance {
     options.segment_bytes = config_.segment_bytes;
     options.first_segment_bytes = config_.first_segment_bytes;
     options.direct = data_->access() == wal::Access::direct;
+    auto watched = data_->root().subdirectory("logs", false);
+    if (!watched) return refuse(watched.error(), kExitStorageRefused);
+    space_directory_ = std::move(*watched);
     auto logs = data_->root().subdirectory("logs", false);
     if (!logs) return refuse(logs.error(), kExitStorageRefused);
     auto catalogue = replication::Catalogue::open(*shard_, std::move(*logs), identity.cluster, options);
@@ -127,17 +138,32 @@ class Appliance {
     for (const std::string& finding : catalogue_->findings()) log_warn(finding);
     log_info(std::to_string(catalogue_->list().size()) + " logs");
 
-    auto server = rpc::Server::start(loop_, *shard_, *catalogue_,
-                                     {.address = config_.listen_stream, .cluster_name = identity.cluster_name,
-                                      .cluster_uuid = identity.cluster, .node = identity.node,
-                                      .software = "wald " WALRAFT_VERSION, .connections_max = config_.connections_max});
-    if (!server) {
-      return refuse(server.error(), server.error().code == Code::exists    ? kExitAddressInUse
-                                    : server.error().code == Code::invalid ? kExitBadConfig
-                                                                           : kExitFailed);
-    }
+    auto server = rpc::Server::start(loop_, std::move(listener_), *shard_, *catalogue_,
+                                     {.address = config_.listen_stream,
+                                      .cluster_name = identity.cluster_name,
+                                      .cluster_uuid = identity.cluster,
+                                      .node = identity.node,
+                                      .software = "wald " WALRAFT_VERSION,
+                                      .connections_max = config_.connections_max,
+                                      .describe_node = [this](rpc::NodeStatus& node) { describe(node); }});
+    if (!server) return refuse(server.error(), exit_code_of_listening(server.error()));
     server_ = std::move(*server);
     return std::nullopt;
+  }
+
+  replication::Limits limits() const {
+    return {.record_bytes_max = static_cast<std::uint32_t>(config_.record_bytes_max),
+            .batch_bytes_max = static_cast<std::uint32_t>(config_.batch_bytes_max),
+            .inflight_bytes_max = config_.inflight_bytes_max};
+  }
+
+  void describe(rpc::NodeStatus& node) const {
+    node.zone = config_.zone;
+    node.control = config_.listen_control;
+    node.http = config_.listen_http;
+    node.free_bytes = space_.free_bytes;
+    node.total_bytes = space_.total_bytes;
+    node.hours_until_full = forecast_.hours_until_full();
   }
 
   int refuse(const Error& error, int code) {
@@ -153,8 +179,29 @@ class Appliance {
     ::_exit(code);
   }
 
+  // One look at a time, on the background thread: the filesystem may take its time to answer.
+  void look_at_space() {
+    if (std::exchange(looking_at_space_, true)) return;
+    const auto found = std::make_shared<wal::Space>();
+    disk_->background(
+        0,
+        [directory = space_directory_, found]() -> Result<void> {
+          auto space = directory->space();
+          if (!space) return std::unexpected(std::move(space.error()));
+          *found = *space;
+          return {};
+        },
+        [this, found](const Result<void>& looked) {
+          looking_at_space_ = false;
+          if (!looked) return;  // status then says what was last known
+          space_ = *found;
+          forecast_.add(system_clock().monotonic_us(), space_.free_bytes);
+        });
+  }
+
   void tick() {
     shard_->tick();
+    if (ticks_++ % kSpaceTicks == 0) look_at_space();
     if (!shard_->reserve_held() && data_->ballast().state() == wal::Ballast::State::released &&
         ++ticks_without_reserve_ % kReserveTicks == 0) {
       data_->ballast().restore([this](const Result<void>& restored) {
@@ -171,7 +218,22 @@ class Appliance {
     watchdog_timer_.start(watchdog_, [this] { feed_watchdog(); });
   }
 
+  void reload() {
+    if (config_.path.empty()) return log_info("SIGHUP: there is no configuration file to read again (--dev)");
+    const auto wanted = load_config(config_.path);
+    if (!wanted) return log_error("SIGHUP: " + wanted.error().message + ". Nothing was changed.");
+    std::vector<std::string> ignored;
+    take_over(config_, *wanted, ignored);
+    set_log_level(config_.log_level);
+    shard_->set_limits(limits());
+    server_->set_connections_max(config_.connections_max);
+    for (const std::string& key : ignored)
+      log_warn("SIGHUP: " + key + " has changed in " + config_.path + "; that wants a restart");
+    log_info("SIGHUP: took over logging.level and limits from " + config_.path);
+  }
+
   void on_signal(int number) {
+    if (number == SIGHUP) return reload();
     const std::string name = number == SIGTERM ? "SIGTERM" : "SIGINT";
     if (draining_) {
       log_warn(name + " again: ending at once");
@@ -198,8 +260,9 @@ class Appliance {
     drain_timer_.start(kDrainStep, [this] { drain(); });
   }
 
-  const Config& config_;
+  Config config_;
   rpc::AsioLoop loop_;
+  std::unique_ptr<rpc::Listener> listener_;  // until the server has it
   std::unique_ptr<wal::Disk> disk_;
   std::unique_ptr<wal::DataDirectory> data_;
   std::unique_ptr<replication::Shard> shard_;
@@ -210,6 +273,11 @@ class Appliance {
   rpc::Loop::Timer drain_timer_{loop_};
   std::chrono::microseconds watchdog_{0};
   std::chrono::steady_clock::time_point drain_until_;
+  std::shared_ptr<wal::Directory> space_directory_;  // the background thread's
+  wal::Space space_;
+  SpaceForecast forecast_;
+  bool looking_at_space_ = false;
+  unsigned ticks_ = 0;
   int idle_steps_ = 0;
   int ticks_without_reserve_ = 0;
   bool draining_ = false;
@@ -229,6 +297,7 @@ void raise_descriptor_limit() {
 int run_appliance(const Config& config) {
   ::umask(0077);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);   // until the loop takes it
   ::signal(SIGXFSZ, SIG_IGN);  // a file size limit is no_space, not death
   raise_descriptor_limit();
   Appliance appliance(config);

@@ -3,6 +3,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <fstream>
 #include <functional>
@@ -145,6 +146,11 @@ class Parser {
         !number(*node, "node.id", "id", 1, 65'535, id) || !text(*node, "node.data_dir", "data_dir", config_.data_dir) ||
         !text(*node, "node.zone", "zone", config_.zone)) {
       return false;
+    }
+    const auto is_label = [](unsigned char c) { return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-'; };
+    if (config_.zone.size() > 64 || !std::ranges::all_of(config_.zone, is_label)) {
+      return fail(*node->get("zone"), "node.zone",
+                  "must have at most 64 letters, digits, dots, underscores and dashes");
     }
     if (id == 0) return fail("node.id", "is missing; it must be a number from 1 to 65535, unique in the cluster");
     if (const std::string& dir = config_.data_dir; dir.empty() || dir.find('\0') != std::string::npos) {
@@ -304,6 +310,7 @@ Result<Config> parse_config(std::string_view text, const std::string& path) {
   try {
     const toml::table root = toml::parse(text, path);
     Config config;
+    config.path = path;
     Parser parser(path, config);
     if (!parser.read(root)) return error(Code::invalid, parser.wrong());
     return config;
@@ -343,11 +350,33 @@ Result<Config> dev_config(const std::string& data_dir, int port_base) {
   return config;
 }
 
+void take_over(Config& running, const Config& wanted, std::vector<std::string>& ignored) {
+  running.log_level = wanted.log_level;
+  running.record_bytes_max = wanted.record_bytes_max;
+  running.batch_bytes_max = wanted.batch_bytes_max;
+  running.inflight_bytes_max = wanted.inflight_bytes_max;
+  running.connections_max = wanted.connections_max;
+  const auto compare = [&](const char* key, const auto& here, const auto& there) {
+    if (here != there) ignored.emplace_back(key);
+  };
+  compare("node.id", running.node_id, wanted.node_id);
+  compare("node.data_dir", running.data_dir, wanted.data_dir);
+  compare("node.zone", running.zone, wanted.zone);
+  compare("cluster.name", running.cluster_name, wanted.cluster_name);
+  compare("listen.stream", running.listen_stream, wanted.listen_stream);
+  compare("listen.control", running.listen_control, wanted.listen_control);
+  compare("listen.http", running.listen_http, wanted.listen_http);
+  compare("storage.segment_bytes", running.segment_bytes, wanted.segment_bytes);
+  compare("storage.reserve_bytes", running.reserve_bytes, wanted.reserve_bytes);
+  compare("storage.sync", running.sync, wanted.sync);
+  compare("logging.format", running.log_format, wanted.log_format);
+}
+
 std::string_view default_config() {
   return R"([node]
 id = 1                              # 1..65535, unique in the cluster; required
 data_dir = "/var/lib/walraft"       # required
-zone = ""                           # optional label for placement
+zone = ""                           # optional label for placement: up to 64 of A-Z a-z 0-9 . _ -
 
 [cluster]
 name = "walraft"                    # peers of another cluster are refused; required

@@ -17,10 +17,11 @@ struct Member {
 };
 
 struct Config {
+  std::string path;  // of the file; empty: none (--dev), so there is nothing to read again
   // [node]
   std::uint16_t node_id = 1;
   std::string data_dir;
-  std::string zone;
+  std::string zone;  // at most 64 letters, digits, dots, underscores and dashes
   // [cluster]
   std::string cluster_name;
   std::vector<Member> members;
@@ -51,6 +52,10 @@ Result<Config> parse_config(std::string_view text, const std::string& path);
 
 // One node on the loopback interface: stream = base, control = base + 1, http = base + 2; small segments and reserve.
 Result<Config> dev_config(const std::string& data_dir, int port_base);
+
+// What a running node takes over from `wanted`: logging.level and all of limits. The rest of `running` stays; `ignored`
+// gets the keys that differ and want a restart.
+void take_over(Config& running, const Config& wanted, std::vector<std::string>& ignored);
 
 std::string_view default_config();
 

@@ -41,6 +41,10 @@ void start_logging(const std::string& level, const std::string& format) {
   spdlog::set_default_logger(std::move(logger));
 }
 
+void set_log_level(const std::string& level) {
+  spdlog::default_logger_raw()->set_level(spdlog::level::from_str(level));
+}
+
 void log_debug(std::string_view message) { spdlog::default_logger_raw()->log(spdlog::level::debug, escape(message)); }
 void log_info(std::string_view message) { spdlog::default_logger_raw()->log(spdlog::level::info, escape(message)); }
 void log_warn(std::string_view message) { spdlog::default_logger_raw()->log(spdlog::level::warn, escape(message)); }

@@ -9,6 +9,7 @@
 namespace walraft::wald {
 
 void start_logging(const std::string& level, const std::string& format);  // "info", "text" or "json"
+void set_log_level(const std::string& level);
 void log_debug(std::string_view message);
 void log_info(std::string_view message);
 void log_warn(std::string_view message);

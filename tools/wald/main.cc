@@ -23,6 +23,7 @@ constexpr const char* kFooter = R"(
 Exit codes: 0 ok, 1 anything else, 2 bad configuration, 3 storage refused (damaged, foreign, newer format, in use, or a
 second storage failure within an hour), 4 address in use, 5 storage failed (a sync or write failed).
 Logs go to stderr. SIGTERM and SIGINT answer what is under way and end; the second one ends at once.
+SIGHUP reads the configuration again and takes over logging.level and limits; a bad one is said, and changes nothing.
 This release runs one durable node: TLS, tokens, several members, the control and the http port come later.)";
 
 int refuse(const std::string& message) {

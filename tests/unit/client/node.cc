@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <future>
 
+#include "rpc/stream/listener.h"
 #include "wal/base/check.h"
 #include "wal/base/clock.h"
 #include "wal/posix_disk.h"
@@ -68,9 +69,13 @@ void Node::start() {
   options.tail_cache_bytes = 256u << 10;  // small: readers are to meet the files too
   options.direct = p.root->has_direct();
   p.catalogue = must(replication::Catalogue::open(*p.shard, must(p.root->subdirectory("logs", true)), cluster, options));
-  p.server = must(rpc::Server::start(p.loop, *p.shard, *p.catalogue,
-                                     {.address = "127.0.0.1:" + std::to_string(port_), .cluster_name = "test",
-                                      .cluster_uuid = cluster, .node = NodeId{1}, .software = "test"}));
+  p.server = must(rpc::Server::start(p.loop, must(rpc::Listener::bind(p.loop, "127.0.0.1:" + std::to_string(port_))),
+                                     *p.shard, *p.catalogue,
+                                     {.address = "127.0.0.1:" + std::to_string(port_),
+                                      .cluster_name = "test",
+                                      .cluster_uuid = cluster,
+                                      .node = NodeId{1},
+                                      .software = "test"}));
   port_ = p.server->port();
   p.loop.watch(p.disk->event_descriptor(), [&p] { p.shard->disk_turn(); });
   p.ticker = std::make_unique<rpc::Loop::Timer>(p.loop);
