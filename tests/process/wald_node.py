@@ -21,9 +21,9 @@ NO_SPACE, DAMAGED = 10, 11  # of walctl
 class Wald:
     """`wald --dev` on a data directory. It is ready when __init__ returns, or has ended (process.poll())."""
 
-    def __init__(self, directory, *, environment=None, config=None):
+    def __init__(self, directory, *, environment=None, config=None, prefix=()):
         self.port = 7400
-        command = [gear.program("wald")]
+        command = [*prefix, gear.program("wald")]
         if config is None:
             command += ["--dev", "--data-dir", directory, "--port-base", self.port]
         else:
