@@ -149,7 +149,8 @@ bool Core::may_stand(std::uint64_t now_us) const {
   // proto:P24: a quarantined node stands only if nobody else takes over for as long as the quarantine lasts.
   const bool barred = quarantined_ && now_us < leader_known_us_ + timing_.quarantine_us();
   if (barred) PROBE("quarantined node does not stand");
-  return membership_.active().is_voter(self_) && !suspect_ && !truncating_ && !barred && !election_.barred(now_us);
+  return membership_.active().is_voter(self_) && known_disk(self_, disk_uuid_) && !suspect_ && !truncating_ &&
+         !barred && !election_.barred(now_us);
 }
 
 void Core::stand(VoteReason reason, std::uint64_t now_us) {

@@ -46,6 +46,9 @@ bool PeerFlow::acked(const Ack& ack, std::uint64_t now_us) {
     pong_seq_ = ack.ping_seq;
     pong_us_ = now_us;
   }
+  // Nothing outstanding: whatever is sent next has from now on to get through, not from the last batch on, which may
+  // be long ago.
+  if (match_ == next_) progress_us_ = now_us;
   contact_us_ = now_us;
   window_bytes_ = ack.window_bytes;
   return true;

@@ -8,6 +8,7 @@ namespace walraft::model {
 namespace {
 
 constexpr std::uint64_t kBatchBytes = 100;
+constexpr std::ptrdiff_t kStaleMax = 300;  // frames
 
 SessionId session_of(const StreamMessage& message) {
   return std::visit([](const auto& m) { return m.session; }, message);
@@ -50,6 +51,17 @@ std::vector<NodeId> CoreWorld::ids() const {
 void CoreWorld::start(NodeId id) {
   Node& node = nodes_.at(id);
   CHECK(node.core == nullptr);
+  // What the core would not even start with: a planted bug left the disk so.
+  if (!node.log.batches.empty() && node.ballot.term < node.log.batches.back().term) {
+    return checks_.fail("D2 Ballot before batches", "node " + walraft::describe(id) + " comes back in term " +
+                                                        walraft::describe(node.ballot.term) + " with a batch of term " +
+                                                        walraft::describe(node.log.batches.back().term));
+  }
+  if (node.commit_bound > node.log.end()) {
+    return checks_.fail("ST6 Truncation", "node " + walraft::describe(id) + " comes back with " +
+                                              walraft::describe(node.log.end()) + " batches, and had committed " +
+                                              walraft::describe(node.commit_bound));
+  }
   node.rng = std::make_unique<sim::SimRng>(rng_.next());
   replication::Boot boot;
   boot.self = id;
@@ -63,7 +75,7 @@ void CoreWorld::start(NodeId id) {
   for (std::uint16_t i = 1; i <= options_.nodes; ++i) {
     boot.members.members.push_back({NodeId{i}, Uuid{{static_cast<std::uint8_t>(i)}}, true});
   }
-  node.core = std::make_unique<Core>(std::move(boot), options_.timing, *node.rng, now_us_);
+  node.core = std::make_unique<Core>(std::move(boot), options_.timing, *node.rng, node.clock_us);
   node.core->set_window(options_.window_bytes);
   checks_.on_restart(id);
   settle(id);
@@ -74,6 +86,7 @@ void CoreWorld::crash(NodeId id, std::size_t kept) {
   CHECK(node.core != nullptr);
   node.core.reset();
   node.persisting.clear();
+  node.looking_up.clear();
   node.noop_wanted = false;
   node.reads.clear();
   node.disk_age_us = 0;
@@ -108,6 +121,13 @@ void CoreWorld::wipe(NodeId id) {
   node.log = {};
   node.ballot = {};
   node.commit_bound = Index();
+  // What it said of the old disk is not heard any more: that disk is lost, and may not count.
+  for (auto& [other, peer] : nodes_) {
+    if (peer.core == nullptr || !peer.core->leading()) continue;
+    peer.core->on_stream_lost(id, peer.core->leading()->peers().at(id).session(), peer.clock_us);
+    settle(other);
+  }
+  std::erase_if(stale_, [&](const auto& frame) { return frame.first.from == id; });
   checks_.on_wiped(id);
 }
 
@@ -130,10 +150,15 @@ void CoreWorld::forget_streams(NodeId id) {
 // --- Steps
 // ------------------------------------------------------------------------------------------------------------
 
+void CoreWorld::advance(std::uint64_t by_us) {
+  now_us_ += by_us;
+  for (auto& [id, node] : nodes_) node.clock_us += by_us * node.clock_percent / 100;
+}
+
 void CoreWorld::tick(NodeId id) {
   Node& node = nodes_.at(id);
   if (node.core == nullptr) return;
-  node.core->tick(now_us_, node.disk_age_us);
+  node.core->tick(node.clock_us, node.disk_age_us);
   settle(id);
 }
 
@@ -162,7 +187,7 @@ void CoreWorld::append(NodeId id, ModelBatch batch) {
   CHECK(batch.index == node.log.end(), batch.index, node.log.end());
   checks_.on_created(id, batch);
   node.log.batches.push_back(batch);
-  node.core->on_appended(std::nullopt, now_us_);
+  node.core->on_appended(std::nullopt, node.clock_us);
 }
 
 bool CoreWorld::send_entries(NodeId id, NodeId peer, std::size_t batches) {
@@ -195,7 +220,7 @@ void CoreWorld::fail_append(NodeId id) {
 
 bool CoreWorld::transfer(NodeId id, NodeId to) {
   Node& node = nodes_.at(id);
-  const bool begun = node.core != nullptr && node.core->transfer(to, now_us_);
+  const bool begun = node.core != nullptr && node.core->transfer(to, node.clock_us);
   if (begun) settle(id);
   return begun;
 }
@@ -205,7 +230,7 @@ bool CoreWorld::read(NodeId id) {
   if (node.core == nullptr) return false;
   const std::uint64_t token = ++reads_;
   node.reads[token] = checks_.committed();
-  const bool begun = node.core->read_index(token, now_us_);
+  const bool begun = node.core->read_index(token, node.clock_us);
   if (!begun) node.reads.erase(token);
   settle(id);
   return begun;
@@ -218,7 +243,7 @@ bool CoreWorld::persist(NodeId id) {
   node.persisting.pop_front();
   node.ballot = write.ballot;
   checks_.on_ballot(id, write.ballot);
-  node.core->on_persisted(write.version, now_us_);
+  node.core->on_persisted(write.version, node.clock_us);
   settle(id);
   return true;
 }
@@ -227,8 +252,19 @@ bool CoreWorld::sync(NodeId id, Index to) {
   Node& node = nodes_.at(id);
   if (node.core == nullptr || node.cutting || to <= node.log.durable || to > node.log.end()) return false;
   node.log.durable = to;
-  node.core->on_durable(to, now_us_);
+  node.core->on_durable(to, node.clock_us);
   settle(id);
+  return true;
+}
+
+bool CoreWorld::look_up(NodeId id) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr || node.looking_up.empty()) return false;
+  const Index index = node.looking_up.front();
+  node.looking_up.pop_front();
+  // The log may have been cut since: then nobody waits for it.
+  if (index <= node.log.end()) node.core->on_digest(index, digest_at(node, index), node.clock_us);
+  if (options_.late_digests) settle(id);
   return true;
 }
 
@@ -238,7 +274,7 @@ bool CoreWorld::finish_cut(NodeId id) {
   node.log.batches.resize(node.cutting->value);
   node.log.durable = std::min(node.log.durable, *node.cutting);
   node.cutting.reset();
-  node.core->on_truncated(now_us_);
+  node.core->on_truncated(node.clock_us);
   settle(id);
   return true;
 }
@@ -255,7 +291,7 @@ void CoreWorld::deliver_letter(std::size_t at, bool keep_copy) {
 void CoreWorld::deliver_stale(const Letter& letter) {
   Node& node = nodes_.at(letter.to);
   if (node.core == nullptr) return;
-  node.core->receive(letter.from, letter.message, now_us_);
+  node.core->receive(letter.from, letter.message, node.clock_us);
   settle(letter.to);
 }
 
@@ -293,7 +329,7 @@ void CoreWorld::deliver_stale(const StreamKey& key, const Frame& frame) {
   if (const auto* message = std::get_if<StreamMessage>(&frame.content)) {
     // A new session: the leader can answer on it.
     if (std::holds_alternative<replication::Hello>(*message)) streams_[{key.to, key.from, key.session}];
-    node.core->receive(key.from, *message, now_us_);
+    node.core->receive(key.from, *message, node.clock_us);
     return settle(key.to);
   }
   const auto& [head, batches] = std::get<1>(frame.content);
@@ -304,7 +340,7 @@ void CoreWorld::deliver_stale(const StreamKey& key, const Frame& frame) {
     before = batch.digest;
   }
   const std::uint64_t end = node.core->log().end().value;
-  if (node.core->receive_entries(key.from, head, entries, now_us_) == Core::Frame::append) {
+  if (node.core->receive_entries(key.from, head, entries, node.clock_us) == Core::Frame::append) {
     for (const ModelBatch& batch : batches) {
       if (batch.index.value >= end) node.log.batches.push_back(batch);
     }
@@ -330,12 +366,30 @@ void CoreWorld::block_streams(NodeId from, NodeId to, bool block) {
 
 void CoreWorld::break_stream(const StreamKey& key) {
   for (const StreamKey& side : {key, StreamKey{key.to, key.from, key.session}}) {
-    if (streams_.erase(side) == 0) continue;
-    Node& to = nodes_.at(side.to);
-    if (to.core == nullptr) continue;
-    to.core->on_stream_lost(side.from, side.session, now_us_);
-    settle(side.to);
+    if (!erase_stream(side) || nodes_.at(side.to).core == nullptr) continue;
+    losses_.push_back(side);
+    if (!options_.late_losses) deliver_loss(losses_.size() - 1);
   }
+}
+
+bool CoreWorld::erase_stream(const StreamKey& key) {
+  const auto at = streams_.find(key);
+  if (at == streams_.end()) return false;
+  if (options_.keep_stale) {
+    for (Frame& frame : at->second) stale_.emplace_back(key, std::move(frame));
+    if (stale_.size() > kStaleMax) stale_.erase(stale_.begin(), stale_.end() - kStaleMax);
+  }
+  streams_.erase(at);
+  return true;
+}
+
+void CoreWorld::deliver_loss(std::size_t at) {
+  const StreamKey side = losses_.at(at);
+  losses_.erase(losses_.begin() + static_cast<std::ptrdiff_t>(at));
+  Node& to = nodes_.at(side.to);
+  if (to.core == nullptr) return;
+  to.core->on_stream_lost(side.from, side.session, to.clock_us);
+  settle(side.to);
 }
 
 // --- Readies
@@ -370,10 +424,13 @@ void CoreWorld::carry_out(NodeId id, replication::Ready ready) {
     node.cutting = ready.truncate_to;
     checks_.on_cut(id, *ready.truncate_to, node.core->commit());
   }
-  for (const Index index : ready.look_up) node.core->on_digest(index, digest_at(node, index), now_us_);
+  for (const Index index : ready.look_up) {
+    node.looking_up.push_back(index);
+    if (!options_.late_digests) look_up(id);
+  }
   for (const auto& closed : ready.closed) {
     // What this side still had under way may arrive as stale bytes; what it would have received is lost.
-    streams_.erase({closed.peer, id, closed.session});
+    erase_stream({closed.peer, id, closed.session});
     tell(walraft::describe(id) + " ends " + replication::describe(closed.session) + " with " +
          walraft::describe(closed.peer));
   }

@@ -60,14 +60,21 @@ class CoreWorld {
     std::uint64_t seed = 1;
     replication::Timing timing;
     std::uint64_t window_bytes = 1'000;  // each batch counts as 100
+    // What goes at once otherwise takes a verb of its own: a side hears that its session broke; a digest is read.
+    bool late_losses = false;
+    bool late_digests = false;
+    // What was under way when a session ended can still be delivered: stale().
+    bool keep_stale = false;
     // Hears of all that is sent, answered, and asked of a disk: "1->2 vote? term=1 log=0/0".
     std::function<void(const std::string&)> tell = nullptr;
   };
   explicit CoreWorld(const Options& options);
 
   // --- Time, and what nodes do ---
-  void advance(std::uint64_t by_us) { now_us_ += by_us; }
+  void advance(std::uint64_t by_us);
   std::uint64_t now_us() const { return now_us_; }
+  // The node's own clock goes on at this rate; 0: it stands still.
+  void set_clock_rate(NodeId node, std::uint64_t percent) { nodes_.at(node).clock_percent = percent; }
   void tick(NodeId node);
   // The leader's client appends one batch; false if it may not now.
   bool propose(NodeId node);
@@ -84,6 +91,8 @@ class CoreWorld {
   // Everything written below `to` is durable now.
   bool sync(NodeId node, Index to);
   bool finish_cut(NodeId node);
+  // Reads the oldest digest that the core asked for (late_digests); false if it asked for none.
+  bool look_up(NodeId node);
   // A disk whose oldest write is this old.
   void stall_disk(NodeId node, std::uint64_t age_us) { nodes_.at(node).disk_age_us = age_us; }
 
@@ -101,6 +110,11 @@ class CoreWorld {
   // The same bytes once more, however old: of a session that may be over, from a connection that nobody closed.
   void deliver_stale(const StreamKey& key, const Frame& frame);
   void deliver_stale(const Letter& letter);
+  // keep_stale: what sessions that are over left under way.
+  const std::vector<std::pair<StreamKey, Frame>>& stale() const { return stale_; }
+  // late_losses: directions of sessions that broke, whose `to` has not heard of it.
+  const std::vector<StreamKey>& losses() const { return losses_; }
+  void deliver_loss(std::size_t at);
   // One way: letters are lost, frames wait. Heals with `cut` false.
   void cut(NodeId from, NodeId to, bool cut);
   bool is_cut(NodeId from, NodeId to) const { return cuts_.contains({from, to}); }
@@ -148,7 +162,10 @@ class CoreWorld {
     std::deque<replication::Ready::Persist> persisting;
     std::optional<Index> cutting;
     bool noop_wanted = false;
+    std::deque<Index> looking_up;
     std::uint64_t disk_age_us = 0;
+    std::uint64_t clock_us = 1'000'000;
+    std::uint64_t clock_percent = 100;
     Index commit_bound;  // told by the core before the crash: commits never go back
     std::map<std::uint64_t, Index> reads;  // token -> what was committed anywhere when it was asked
   };
@@ -159,6 +176,8 @@ class CoreWorld {
   ModelBatch make_batch(const Node& node, const replication::Stamp& stamp, bool noop);
   Digest digest_at(const Node& node, Index index) const;
   void forget_streams(NodeId node);
+  // One direction of a session is over; false if it was before.
+  bool erase_stream(const StreamKey& key);
   void tell(const std::string& what) const {
     if (options_.tell) options_.tell(what);
   }
@@ -174,6 +193,8 @@ class CoreWorld {
   std::set<std::pair<NodeId, NodeId>> cuts_;
   std::set<std::pair<NodeId, NodeId>> blocked_;  // for streams only
   std::map<StreamKey, std::deque<Frame>> streams_;
+  std::vector<std::pair<StreamKey, Frame>> stale_;
+  std::vector<StreamKey> losses_;
   CoreChecks checks_;
 };
 
