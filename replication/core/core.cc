@@ -264,7 +264,8 @@ void Core::on(NodeId from, const VoteReply& reply, std::uint64_t now_us) {
 
 void Core::on(NodeId from, const TimeoutNow& message, std::uint64_t now_us) {
   if (message.term != ballot_.term || from != upstream_.leader() || role_ != Role::follower) return;
-  if (log_.log_end() >= message.log && may_stand(now_us)) campaign(VoteReason::transfer, now_us);
+  // The leader waits for nobody else to catch up, and appends nothing meanwhile: another end, and it has gone on.
+  if (log_.log_end() == message.log && may_stand(now_us)) campaign(VoteReason::transfer, now_us);
 }
 
 // --- Heartbeats
@@ -285,13 +286,18 @@ void Core::on(NodeId from, const Heartbeat& heartbeat, std::uint64_t now_us) {
     commit_as_follower();
     upstream_.on_heartbeat(heartbeat.session, heartbeat.seq, now_us);
   }
-  outbox_.send(from, HeartbeatReply{ballot_.term, heartbeat.seq, upstream_.session(), upstream_.age_us(now_us),
-                                    upstream_.dead(now_us), disk_, log_.end(), durable_});
+  outbox_.send(from, HeartbeatReply{ballot_.term, heartbeat.seq, disk_uuid_, upstream_.session(),
+                                    upstream_.age_us(now_us), upstream_.dead(now_us), disk_, log_.end(), durable_});
 }
 
 void Core::on(NodeId from, const HeartbeatReply& reply, std::uint64_t now_us) {
   if (reply.term > ballot_.term) return become_follower(reply.term, now_us);
-  if (leader_) leader_->on_heartbeat_reply(from, reply, now_us);
+  if (!leader_) return;
+  if (!known_disk(from, reply.disk_uuid)) {
+    PROBE("heartbeat answered from another disk");
+    return;  // who lost its disk lost what it promised others
+  }
+  leader_->on_heartbeat_reply(from, reply, now_us);
 }
 
 void Core::on_peer_gone(NodeId peer, std::uint64_t now_us) {

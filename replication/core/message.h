@@ -62,6 +62,7 @@ struct Heartbeat {
 struct HeartbeatReply {
   Term term;
   std::uint64_t seq = 0;
+  Uuid disk_uuid;  // the follower's: an answer proves leadership for the disk that the configuration names
   SessionId session;                // that the follower has with this leader
   std::uint64_t stream_age_us = 0;  // since it last heard anything on it
   bool stream_dead = false;         // H3: too long

@@ -379,6 +379,9 @@ bool RaftScript::try_network(const Command& c) {
     replay(c.words.at(0));
   } else if (c.verb == "cut" || c.verb == "block" || c.verb == "isolate" || c.verb == "heal") {
     set_cut(c);
+  } else if (c.verb == "gone") {
+    const Link link = pick_of(c, 0).link;
+    world().peer_gone(link.to, link.from);
   } else if (c.verb == "lose") {
     lose(pick_of(c, 0));
   } else if (c.verb == "break") {

@@ -17,6 +17,7 @@
 //   deliver A->B [WHAT] [COUNT] [keep]    what is in flight now and begins with WHAT ("vote?", "ack"; "control" and
 //                                   "stream" are all of a channel); `keep` leaves a copy in flight (control only)
 //   drop A->B [WHAT] [COUNT]        loses control messages; of streams nothing can be lost but all: break
+//   gone A->B                       the connections of A's process to B were reset
 //   lose A->B [WHAT]                the next frame of a stream, as no transport does, but a sender with a bug
 //   break A->B                      the streams between two nodes break
 //   stash NAME A->B [WHAT]          remembers what is in flight

@@ -356,6 +356,13 @@ void CoreWorld::cut(NodeId from, NodeId to, bool cut) {
   }
 }
 
+void CoreWorld::peer_gone(NodeId id, NodeId peer) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr) return;
+  node.core->on_peer_gone(peer, now_us_);
+  settle(id);
+}
+
 void CoreWorld::block_streams(NodeId from, NodeId to, bool block) {
   if (block) {
     blocked_.insert({from, to});

@@ -123,6 +123,8 @@ class CoreWorld {
   // Breaks a session: what is in flight is lost, both sides hear of it.
   void break_stream(const StreamKey& key);
   std::vector<StreamKey> streams() const;
+  // Both connections of `node` to `peer` were reset: its process is gone.
+  void peer_gone(NodeId node, NodeId peer);
 
   // --- Crashes ---
   // Power fails: what was not synced is gone, but for a prefix of `kept` written batches that happened to reach the
