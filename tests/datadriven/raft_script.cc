@@ -404,9 +404,9 @@ bool RaftScript::try_network(const Command& c) {
 // --- Disks and crashes
 
 bool RaftScript::try_disk(const Command& c) {
-  static const std::set<std::string> kVerbs{"persist", "sync",   "finish_cut", "hold",       "release",
-                                            "pause",   "resume", "stall",      "crash",      "start",
-                                            "wipe",    "damage", "write",      "fail_append"};
+  static const std::set<std::string> kVerbs{"persist", "sync",   "finish_cut", "hold",        "release",
+                                            "pause",   "resume", "stall",      "crash",       "start",
+                                            "wipe",    "damage", "write",      "fail_append", "window"};
   if (!kVerbs.contains(c.verb)) return false;
   const NodeId node = node_of(c.words.at(0));
   bool done = true;
@@ -435,6 +435,8 @@ bool RaftScript::try_disk(const Command& c) {
   } else if (c.verb == "write") {
     const auto terms = terms_of(c.words);
     world().write(node, terms, Term(c.number("term", terms.back().value)));
+  } else if (c.verb == "window") {
+    world().set_window(node, c.number(1));
   } else if (c.verb == "fail_append") {
     world().fail_append(node);
   } else {

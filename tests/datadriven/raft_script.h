@@ -33,6 +33,7 @@
 //   hold N / release N              in settle and run, the disk of N does nothing / goes on
 //   pause N / resume N              in settle and run, N does nothing and hears nothing / goes on
 //   stall N TIME                    the oldest write of N is that old and does not end; 0s: the disk is well
+//   window N BYTES                  how much N lets a leader send ahead of its acks
 //   crash N [kept=COUNT]            what was not synced is lost, but for COUNT batches
 //   start N
 //   wipe N / damage N TO            of a node that is down: an empty disk / a log that lost what it acknowledged

@@ -356,6 +356,13 @@ void CoreWorld::cut(NodeId from, NodeId to, bool cut) {
   }
 }
 
+void CoreWorld::set_window(NodeId id, std::uint64_t bytes) {
+  Node& node = nodes_.at(id);
+  if (node.core == nullptr) return;
+  node.core->set_window(bytes);
+  settle(id);
+}
+
 void CoreWorld::peer_gone(NodeId id, NodeId peer) {
   Node& node = nodes_.at(id);
   if (node.core == nullptr) return;

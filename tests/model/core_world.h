@@ -93,6 +93,8 @@ class CoreWorld {
   bool finish_cut(NodeId node);
   // Reads the oldest digest that the core asked for (late_digests); false if it asked for none.
   bool look_up(NodeId node);
+  // How much the leader may send ahead of the node's acks.
+  void set_window(NodeId node, std::uint64_t bytes);
   // A disk whose oldest write is this old.
   void stall_disk(NodeId node, std::uint64_t age_us) { nodes_.at(node).disk_age_us = age_us; }
 
