@@ -51,6 +51,14 @@ CoreSteps::CoreSteps(std::uint64_t seed) : rng_(seed), world_(options(rng_)) {
   slow_ballot_ = pick({0, 20, 90});
   step_us_ = pick({100, 1'000, 5'000, 20'000});
   phases_ = chance(40);
+  if (chance(25)) {  // leaders that come back, and what was said to them before: nothing else gets in the way
+    drop_ = double_ = break_ = crash_ = stall_ = cut_ = stop_ = clock_ = 0;
+    stale_ = 20;
+    slow_sync_ = 1;
+    slow_ballot_ = 0;
+    step_us_ = 1'000;
+    phases_ = comeback_ = true;
+  }
 }
 
 NodeId CoreSteps::any_node() {
@@ -70,7 +78,7 @@ NodeId CoreSteps::any_leader() {
 
 void CoreSteps::step() {
   said_.clear();
-  if (phases_ && phase_steps_-- == 0) return begin_phase();
+  if (phases_ && phase_steps_-- == 0) return comeback_ ? comeback() : begin_phase();
   const std::uint64_t kind = rng_.below(100);
   if (kind < 30) return network();
   if (kind < 60) return stream();
@@ -263,6 +271,33 @@ void CoreSteps::begin_phase() {
   for (const NodeId id : world_.ids()) {
     group[id] = whole ? 0 : pair ? (id == leader || id == follower ? 0 : 1) : rng_.below(groups);
   }
+  fall_into(group, chance(60));
+}
+
+// The same with a plot: a leader is left with one follower, and what that one acknowledges is on its way; the others
+// elect another leader, which takes it back from the follower and reaches nobody else; then the first comes back. What
+// was on its way arrives when it is no longer true.
+void CoreSteps::comeback() {
+  const std::uint64_t act = act_++ % 5;
+  phase_steps_ = 30 + rng_.below(act == 0 || act == 3 ? 250 : 120);
+  if (act == 1) {
+    first_ = any_leader();
+    do follower_ = any_node();
+    while (follower_ == first_ && world_.ids().size() > 1);
+  }
+  for (int tries = 0; act == 3 && tries < 8; ++tries) {
+    second_ = any_leader();
+    if (second_ != first_) break;
+  }
+  std::map<NodeId, std::uint64_t> group;
+  for (const NodeId id : world_.ids()) {
+    const bool alone = act == 4 ? id == second_ : id == follower_ || id == (act == 3 ? second_ : first_);
+    group[id] = act != 0 && alone ? 1 : 0;
+  }
+  fall_into(group, act == 2 || act == 4 || (act == 0 && chance(50)));
+}
+
+void CoreSteps::fall_into(const std::map<NodeId, std::uint64_t>& group, bool later) {
   say("groups");
   for (const auto& [id, of] : group) said_ += ' ' + std::to_string(of);
   for (const NodeId a : world_.ids()) {
@@ -270,7 +305,7 @@ void CoreSteps::begin_phase() {
       if (a != b) world_.cut(a, b, group.at(a) != group.at(b));
     }
   }
-  if (chance(60)) world_.advance(1'000'000 + rng_.below(1'500'000));
+  if (later) world_.advance(1'000'000 + rng_.below(1'500'000));
 }
 
 }  // namespace walraft::model

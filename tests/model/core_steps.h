@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <set>
 #include <string>
 
@@ -50,6 +51,8 @@ class CoreSteps {
   void stop_or_resume(NodeId node);
   void partition();
   void begin_phase();
+  void comeback();
+  void fall_into(const std::map<NodeId, std::uint64_t>& group, bool later);
 
   std::uint64_t pick(std::initializer_list<std::uint64_t> of) { return *(of.begin() + rng_.below(of.size())); }
   bool chance(std::uint64_t percent) { return rng_.below(100) < percent; }
@@ -68,6 +71,9 @@ class CoreSteps {
   std::uint64_t slow_sync_, slow_ballot_, step_us_;
   bool phases_;
   std::uint64_t phase_steps_ = 0;
+  bool comeback_ = false;
+  std::uint64_t act_ = 0;
+  NodeId first_, second_, follower_;
 };
 
 }  // namespace walraft::model
