@@ -133,12 +133,16 @@ void SubscriberChannel::on_frame(const rpc::FrameDecoder::Frame& frame) {
 }
 
 void SubscriberChannel::on_opened(const rpc::Opened& opened) {
+  if (began_ && opened.log_uuid != log_uuid_) {
+    return finish({Code::deleted, "log \"" + log_ + "\": it was deleted, and another log has its name now", 0});
+  }
   if (active_ || (positioned_ && opened.start != expected_)) {
     return connection_->drop({Code::invalid, "the server sent a bad OPENED", 0});
   }
   active_ = true;
   positioned_ = true;
   expected_ = opened.start;
+  log_uuid_ = opened.log_uuid;
   {
     const std::lock_guard lock(mutex_);
     if (!began_) position_ = expected_;

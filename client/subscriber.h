@@ -55,6 +55,7 @@ class SubscriberChannel final : public Channel, public std::enable_shared_from_t
   bool active_ = false;   // the session is open on the connection in use
   bool refused_ = false;  // for now, on a connection that goes on: OPEN again at the next tick
   Offset expected_;       // must come next; once began_
+  Uuid log_uuid_;         // of the log that it follows; a name can pass to another one
   bool positioned_ = false;
 
   std::mutex mutex_;  // guards what follows

@@ -146,7 +146,7 @@ def second_process_is_refused():
         directory = scratch / "data"
         with Wald(directory) as wald:
             append(wald.expect_ready(), lines_of(10))
-            with Wald(directory) as other:
+            with Wald(directory, port=wald.port + 10) as other:  # on its port it would not come to the directory
                 code = other.end()
                 expect(code == REFUSED, f"exit {code}, expected {REFUSED}: {other.said[-3:]}")
                 expect(any(str(wald.process.pid) in line for line in other.said),

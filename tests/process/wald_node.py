@@ -21,8 +21,8 @@ NO_SPACE, DAMAGED = 10, 11  # of walctl
 class Wald:
     """`wald --dev` on a data directory. It is ready when __init__ returns, or has ended (process.poll())."""
 
-    def __init__(self, directory, *, environment=None, config=None, prefix=()):
-        self.port = 7400
+    def __init__(self, directory, *, environment=None, config=None, port=7400, prefix=()):
+        self.port = port
         command = [*prefix, gear.program("wald")]
         if config is None:
             command += ["--dev", "--data-dir", directory, "--port-base", self.port]

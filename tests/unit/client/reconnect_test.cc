@@ -329,6 +329,29 @@ TEST(Subscriptions, LeaveAServerThatFallsSilent) {
   EXPECT_TRUE(event) << event.error().message;
 }
 
+// It used to go on in the new log at the old one's offset, as if its records were the same.
+TEST(Subscriptions, EndWhenTheNameHasPassedToAnotherLog) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}});
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    const auto open = server.open({.log_id = LogId(1), .log_uuid = Uuid{{1}}});
+    send_record(server, open.channel, Offset(0), "of the first");
+    server.accept();
+    server.open({.log_id = LogId(2), .log_uuid = Uuid{{2}}, .start = Offset(1)});
+    server.receive(FrameType::close);
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto subscription = log->subscribe({.from = From::earliest()});
+  ASSERT_TRUE(subscription) << subscription.error().message;
+  EXPECT_TRUE(subscription->next(20s));
+  const auto event = subscription->next(20s);
+  ASSERT_FALSE(event);
+  EXPECT_EQ(event.error().code, Code::deleted) << event.error().message;
+}
+
 // A session refused for now, on a connection that goes on, used to leave the subscription without one for ever.
 TEST(Subscriptions, OpenAgainAfterARefusalThatMayPass) {
   FakeServer server;
