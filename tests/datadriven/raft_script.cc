@@ -94,6 +94,7 @@ void RaftScript::make(const Command& c) {
   CoreWorld::Options options;
   options.nodes = static_cast<std::uint16_t>(c.number(0));
   options.window_bytes = c.number("window", 10'000);
+  options.late_digests = c.text("digests") == "late";
   options.tell = [this](const std::string& what) {
     if (telling_) out_ << "  " << what << "\n";
   };
@@ -187,6 +188,7 @@ bool RaftScript::settle_disks() {
   bool any = false;
   for (const NodeId node : world_->ids()) {
     if (!awake(node) || held_.contains(node)) continue;
+    any |= world_->look_up(node);
     any |= world_->persist(node) || world_->finish_cut(node) || world_->sync(node, world_->log(node).end());
   }
   return any;
@@ -404,9 +406,9 @@ bool RaftScript::try_network(const Command& c) {
 // --- Disks and crashes
 
 bool RaftScript::try_disk(const Command& c) {
-  static const std::set<std::string> kVerbs{"persist", "sync",   "finish_cut", "hold",        "release",
-                                            "pause",   "resume", "stall",      "crash",       "start",
-                                            "wipe",    "damage", "write",      "fail_append", "window"};
+  static const std::set<std::string> kVerbs{"persist", "sync",        "finish_cut", "hold",   "release", "pause",
+                                            "resume",  "stall",       "crash",      "start",  "wipe",    "damage",
+                                            "write",   "fail_append", "window",     "look_up"};
   if (!kVerbs.contains(c.verb)) return false;
   const NodeId node = node_of(c.words.at(0));
   bool done = true;
@@ -435,6 +437,8 @@ bool RaftScript::try_disk(const Command& c) {
   } else if (c.verb == "write") {
     const auto terms = terms_of(c.words);
     world().write(node, terms, Term(c.number("term", terms.back().value)));
+  } else if (c.verb == "look_up") {
+    done = world().look_up(node);
   } else if (c.verb == "window") {
     world().set_window(node, c.number(1));
   } else if (c.verb == "fail_append") {

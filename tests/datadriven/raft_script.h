@@ -4,7 +4,7 @@
 // Nodes are named by number, links as 1->2 or 1<->2, "all" is every node, times are 300ms or 2s. After each command the
 // nodes that changed are shown, one line each.
 //
-//   nodes N [window=BYTES] [frame=BATCHES]    a new world; first in each script
+//   nodes N [window=BYTES] [frame=BATCHES] [digests=late]    a new world; first in each script
 //   elect N                         2 s pass for N only: it campaigns; everything is delivered, the others dial
 //   propose N [COUNT]               a client appends at N
 //   read N                          a linearizable read at N; the answer is shown when it comes
@@ -29,6 +29,7 @@
 //
 //   persist N                       a ballot that waits is durable
 //   sync N [TO]                     batches before TO are durable
+//   look_up N                       the digest that the core asked for first is read (digests=late; or at once)
 //   finish_cut N                    a truncation is durable
 //   hold N / release N              in settle and run, the disk of N does nothing / goes on
 //   pause N / resume N              in settle and run, N does nothing and hears nothing / goes on
