@@ -50,10 +50,13 @@ CoreSteps::CoreSteps(std::uint64_t seed) : rng_(seed), world_(options(rng_)) {
   slow_sync_ = pick({1, 1, 2, 4});
   slow_ballot_ = pick({0, 20, 90});
   step_us_ = pick({100, 1'000, 5'000, 20'000});
+  if (slow_ballot_ == 90) crash_ = std::max<std::uint64_t>(crash_, 3);
   phases_ = chance(40);
-  if (chance(25)) {  // leaders that come back, and what was said to them before: nothing else gets in the way
+  if (chance(world_.ids().size() == 5
+                 ? 50
+                 : 20)) {  // leaders that come back, and what was said to them before: nothing else gets in the way
     drop_ = double_ = break_ = crash_ = stall_ = cut_ = stop_ = clock_ = 0;
-    stale_ = 20;
+    stale_ = 30;
     slow_sync_ = 1;
     slow_ballot_ = 0;
     step_us_ = 1'000;
@@ -150,7 +153,8 @@ void CoreSteps::disk() {
 void CoreSteps::time() {
   world_.advance(rng_.below(2 * step_us_));
   if (chance(1)) world_.advance(rng_.below(1'500'000));
-  const NodeId id = any_node();
+  const bool last_act = comeback_ && act_ > 0 && act_ % 5 == 0;
+  const NodeId id = last_act && chance(60) ? first_ : any_node();
   if (stopped(id)) return;
   say("tick " + walraft::describe(id));
   world_.tick(id);
@@ -177,7 +181,12 @@ void CoreSteps::replicate() {
 }
 
 void CoreSteps::trouble() {
-  const NodeId id = any_node();
+  NodeId id = any_node();
+  // Where ballots take long, trouble likes a node that has batches of a term that its disk does not know yet.
+  for (const NodeId other : world_.ids()) {
+    if (slow_ballot_ != 90 || !world_.up(other) || !world_.persisting(other)) continue;
+    if (world_.core(other).log().last_term() == world_.core(other).term() && chance(70)) id = other;
+  }
   if (!world_.up(id) || chance(crash_ * 5)) return crash_or_start(id);
   if (chance(stop_) || (!stopped_.empty() && chance(8))) return stop_or_resume(chance(70) ? any_leader() : id);
   if (chance(break_ * 5)) {
@@ -279,7 +288,14 @@ void CoreSteps::begin_phase() {
 // was on its way arrives when it is no longer true.
 void CoreSteps::comeback() {
   const std::uint64_t act = act_++ % 5;
-  phase_steps_ = 30 + rng_.below(act == 0 || act == 3 ? 250 : 120);
+  phase_steps_ = 30 + rng_.below(act == 1 ? 120 : 250);
+  if (act == 2 && chance(world_.ids().size() == 5
+                             ? 10
+                             : 60)) {  // it does not look at its clock, and so does not know that it lost the others
+    phase_steps_ += 250;
+    stopped_.insert(first_);
+  }
+  if (act == 3 && stopped_.erase(first_) == 1) world_.read(first_);
   if (act == 1) {
     first_ = any_leader();
     do follower_ = any_node();

@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::uint64_t kSteps = 4'000;
 constexpr std::uint64_t kSeedsMax = 2'000;
+constexpr std::uint64_t kFreshSeedsMax = 6'000;  // the rarest take 400 on average: bad luck does not fail the test
 const char* const kTable = WALRAFT_TEST_DATA "/core_mutants.txt";
 
 const std::vector<Mutant> kMutants = {
@@ -42,10 +43,10 @@ std::string run(Mutant mutant, std::uint64_t seed, Found& found) {
   return result.violation;
 }
 
-// The first seed from `base` on that finds it; 0: none of kSeedsMax.
-Found search(Mutant mutant, std::uint64_t base) {
+// The first seed from `base` on that finds it; 0: none of `seeds`.
+Found search(Mutant mutant, std::uint64_t base, std::uint64_t seeds) {
   Found found;
-  for (std::uint64_t seed = base; seed < base + kSeedsMax; ++seed) {
+  for (std::uint64_t seed = base; seed < base + seeds; ++seed) {
     if (!run(mutant, seed, found).empty()) return found;
   }
   return {};
@@ -70,7 +71,7 @@ TEST_F(CoreMutants, TheTableIsTrue) {
     table << "# mutant, first seed from 1 on that finds it, step, what caught it. Written by\n"
              "# WALRAFT_REWRITE=1 build/test/bin/unit_replication_core --gtest_filter=CoreMutants.TheTableIsTrue\n";
     for (const Mutant mutant : kMutants) {
-      const Found found = search(mutant, 1);
+      const Found found = search(mutant, 1, kSeedsMax);
       ASSERT_NE(found.seed, 0U) << to_string(mutant) << " was not found by " << kSeedsMax << " seeds";
       table << to_string(mutant) << ' ' << found.seed << ' ' << found.step << ' ' << found.what << '\n';
     }
@@ -109,8 +110,9 @@ TEST_F(CoreMutants, TheTableIsTrue) {
 TEST_F(CoreMutants, FreshSeedsFindThem) {
   const std::uint64_t base = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
   for (std::size_t i = base / 1'000 % 3; i < kMutants.size(); i += 3) {
-    const Found found = search(kMutants[i], base);
-    EXPECT_NE(found.seed, 0U) << to_string(kMutants[i]) << " was not found by " << kSeedsMax << " seeds from " << base;
+    const Found found = search(kMutants[i], base, kFreshSeedsMax);
+    EXPECT_NE(found.seed, 0U) << to_string(kMutants[i]) << " was not found by " << kFreshSeedsMax << " seeds from "
+                              << base;
     if (found.seed != 0) {
       std::cout << to_string(kMutants[i]) << ": " << found.seed - base + 1 << " seeds, " << found.what << '\n';
     }
