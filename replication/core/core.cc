@@ -130,7 +130,7 @@ bool Core::accept_leader(NodeId from, Term term, std::uint64_t now_us) {
   return true;
 }
 
-// proto:H4, and not while the stream of a leader that goes on beating is dead (H3).
+// proto:H4, proto:P14, and not while the stream of a leader that goes on beating is dead (H3).
 void Core::heard_leader(std::uint64_t now_us) {
   if (upstream_.dead(now_us)) return;
   election_.heard_leader(now_us);

@@ -56,7 +56,8 @@ struct Entry {
   std::optional<Configuration> configuration = {};
 };
 
-// What a leader writes into the next batch.
+// What a leader writes into the next batch. Who waits for it waits for index and term: another batch can come to stand
+// at the index (proto:P22).
 struct Stamp {
   Index index;
   Term term;

@@ -175,7 +175,7 @@ std::optional<Resignation> Leader::tick(std::uint64_t now_us) {
   return std::nullopt;
 }
 
-// H1: the others make a majority without this node, and their disks are well.
+// H1, proto:P11: the others make a majority without this node, and their disks are well.
 bool Leader::others_are_healthy(std::uint64_t now_us) const {
   std::size_t healthy = 0;
   for (const auto& [peer, flow] : peers_) {
@@ -185,7 +185,7 @@ bool Leader::others_are_healthy(std::uint64_t now_us) const {
   return healthy >= quorum_size(view_.membership.active().voters());
 }
 
-// H2: leadership is as good as the evidence that batches get through to a majority.
+// H2, proto:P23: leadership is as good as the evidence that batches get through to a majority.
 std::optional<Resignation> Leader::check_quorum(std::uint64_t now_us) {
   const Configuration& members = view_.membership.active();
   std::size_t contact = members.is_voter(view_.self) ? 1 : 0;

@@ -74,7 +74,7 @@ class Leader {
   void on_closed(NodeId from, const SessionId& session);
   std::optional<Sending> next_send(NodeId peer) const;
   void on_sent(NodeId peer, const SessionId& session, Index end, std::uint64_t bytes);
-  // What is to be told once per turn: commits that no frame carries.
+  // What is to be told once per turn: commits that no frame carries (proto:P5).
   void send_commits();
 
   // --- Leadership ---

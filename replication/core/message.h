@@ -1,8 +1,8 @@
 #pragma once
 
-// What cores say to each other. Control messages are small, each stands alone, and may be lost, doubled or overtaken;
-// stream messages of one session arrive in order, or the session ends. The batches themselves are not here: the core
-// counts them, replicas move them (ready.h).
+// What cores say to each other, on two connections so that batches hold up no heartbeat (proto:P19). Control messages
+// are small, each stands alone, and may be lost, doubled or overtaken; stream messages of one session arrive in order,
+// or the session ends. The batches themselves are not here: the core counts them, replicas move them (ready.h).
 //
 // All positions are half-open: `end` and `durable` are the index of the next batch.
 
@@ -49,6 +49,7 @@ struct VoteReply {
   Uuid disk;  // the voter's: a vote counts for the disk that the configuration names
 };
 
+// Says nothing of where the log ends: it may overtake batches (proto:P16).
 struct Heartbeat {
   Term term;
   std::uint64_t incarnation = 0;  // the leader's; with seq it tells an old heartbeat from a new one (proto:P20)

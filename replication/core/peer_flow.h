@@ -44,7 +44,7 @@ class PeerFlow {
   bool acked(const Ack& ack, std::uint64_t now_us);
   void close();
 
-  // --- The batches ---
+  // --- The batches: a cursor over the shared log, never a queue of them (proto:P18) ---
   bool may_send(Index end) const {
     return (state_ == State::welcomed || state_ == State::streaming) && next_ < end && in_flight_bytes_ < window_bytes_;
   }
