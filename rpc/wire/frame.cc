@@ -145,7 +145,8 @@ MutableBytes FrameDecoder::space() {
     const std::size_t wanted = std::max(end_ + kReadBytes, std::min(whole, 2 * end_));
     if (wanted > buffer_.size()) buffer_.resize(wanted);
   }
-  return MutableBytes(buffer_).subspan(end_);
+  const std::size_t lacking = header_ ? begin_ + kFrameHeaderBytes + header_->length - end_ : 0;
+  return MutableBytes(buffer_).subspan(end_, std::min(buffer_.size() - end_, std::max(kReadBytes, lacking)));
 }
 
 void FrameDecoder::filled(std::size_t bytes) {

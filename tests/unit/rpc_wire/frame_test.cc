@@ -137,6 +137,27 @@ TEST(Frame, AllocatesNothingForAClaimedLength) {
   }
 }
 
+// After a large frame its buffer is kept for a while: all the room in it used to be offered, a megabyte of small
+// frames.
+TEST(Frame, OffersNoMoreRoomThanItSays) {
+  const auto large = make_frame(FrameType::append, 1, Term(), std::vector<std::byte>(600'000));
+  const auto small = make_frame(FrameType::ping, 0, Term(), encode(Ping{1}));
+  FrameDecoder decoder;
+  for (const ByteView frame : {ByteView(small), ByteView(large), ByteView(small)}) {
+    for (ByteView rest = frame; !rest.empty();) {
+      const MutableBytes space = decoder.space();
+      const std::size_t lacking = decoder.in_frame() ? rest.size() : 0;
+      ASSERT_LE(space.size(), std::max(FrameDecoder::kReadBytes, lacking)) << rest.size() << " of " << frame.size();
+      const std::size_t n = std::min(space.size(), rest.size());
+      std::copy_n(rest.begin(), n, space.begin());
+      decoder.filled(n);
+      rest = rest.subspan(n);
+      ASSERT_EQ(decoder.next().has_value(), rest.empty());
+    }
+  }
+  EXPECT_GE(decoder.capacity(), 600'000u) << "the test is about a buffer that was kept";
+}
+
 TEST(Frame, StaysBrokenAfterAnError) {
   FrameDecoder decoder;
   const auto bad = forged_header(5, 200);
