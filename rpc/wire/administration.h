@@ -105,7 +105,7 @@ struct Response {
   std::variant<ClusterStatus, LogPage, CreatedLog, LogStatus, DeletedLog> what{};
 };
 
-inline constexpr std::uint32_t kLogPageMax = 256;  // logs in one answer
+inline constexpr std::uint32_t kLogPageMax = 128;  // logs in one answer; with all their members they fit its frame
 inline constexpr std::uint32_t kMembersMax = 16;  // of a log
 inline constexpr std::uint32_t kNodesMax = 64;  // of a cluster
 

@@ -122,10 +122,14 @@ TEST(Administration, ResponsesRoundTrip) {
   EXPECT_EQ(cluster.nodes[1].hours_until_full, std::nullopt);
 }
 
-// The server fills a page up to kLogPageMax; the largest names and numbers must fit the frame.
+// The server fills a page up to kLogPageMax; the largest names and numbers must fit the frame, and all members of each
+// log, which once did not.
 TEST(Administration, AWholePageFitsItsFrame) {
   LogPage page{.logs = {}, .more = true};
-  for (std::uint32_t i = 0; i < kLogPageMax; ++i) page.logs.push_back(some_log(std::string(128, 'x')));
+  LogStatus largest = some_log(std::string(128, 'x'));
+  largest.members.assign(kMembersMax,
+                         {.id = NodeId{1}, .role = "candidate", .durable = {}, .lag = 1, .health = "no_space"});
+  page.logs.assign(kLogPageMax, largest);
   const auto payload = encode(Response{.id = 1, .what = page});
   EXPECT_LE(payload.size(), payload_bytes_max(FrameType::response));
   EXPECT_TRUE(decode_response(payload));
