@@ -13,6 +13,14 @@ constexpr std::size_t kLogsMax = wal::HardStateFile::kLogsMax - 1;  // `_system`
 constexpr int kRemoveTries = 10;
 constexpr std::uint64_t kRemoveRetryUs = 1'000'000;
 
+Error no_such_log(std::string_view name) {
+  return {Code::not_found, "log \"" + std::string(name) + "\": there is no such log", 0};
+}
+
+Error log_deleted(std::string_view name) {
+  return {Code::deleted, "log \"" + std::string(name) + "\": it was deleted", 0};
+}
+
 // All files of a deleted log. Blocks.
 Result<void> remove_all(wal::Directory& directory) {
   auto entries = directory.list();
@@ -153,6 +161,26 @@ const CatalogueEntry* Catalogue::entry(std::string_view name) const {
   return at == known_.end() || at->second.state == Known::State::making ? nullptr : &at->second.entry;
 }
 
+Result<Replica*> Catalogue::open_log(std::string_view name) {
+  const auto at = known_.find(name);
+  if (at == known_.end() || at->second.state == Known::State::making) return std::unexpected(no_such_log(name));
+  Known& known = at->second;
+  if (known.replica == nullptr) {
+    if (known.state == Known::State::removing) return std::unexpected(log_deleted(name));
+    auto replica = open_replica(known.entry);
+    if (!replica) return std::unexpected(std::move(replica.error()));
+    known.replica = std::move(*replica);
+  }
+  return known.replica.get();
+}
+
+const CatalogueEntry* Catalogue::entry_from(std::string_view name) const {
+  for (auto at = known_.lower_bound(name); at != known_.end(); ++at) {
+    if (at->second.state != Known::State::making) return &at->second.entry;
+  }
+  return nullptr;
+}
+
 void Catalogue::append(const CatalogueChange& change, wal::Use use, Replica::Answer answer) {
   auto batch = wal::make_control_batch(LogId(0), wal::BatchKind::catalogue, encode(change));
   const auto header = wal::decode_unstamped_batch(batch);
@@ -180,14 +208,8 @@ void Catalogue::create(CatalogueEntry entry, Made made) {
   switch (known.state) {
     case Known::State::making: known.makers.push_back(std::move(made)); return;
     case Known::State::removing: known.remakers.emplace_back(std::move(entry), std::move(made)); return;
-    case Known::State::there: break;
+    case Known::State::there: made(open_log(at->first)); return;
   }
-  if (known.replica == nullptr) {
-    auto replica = open_replica(known.entry);
-    if (!replica) return made(std::unexpected(std::move(replica.error())));
-    known.replica = std::move(*replica);
-  }
-  made(known.replica.get());
 }
 
 void Catalogue::on_create_answered(const std::string& name, const Result<Committed>& result) {
@@ -221,7 +243,7 @@ void Catalogue::remove(std::string_view name, const Uuid& uuid, Removed removed)
   const auto at = known_.find(name);
   if (at == known_.end() || at->second.state == Known::State::making ||
       (!uuid.is_none() && at->second.entry.uuid != uuid)) {
-    return removed(error(Code::not_found, "log \"" + std::string(name) + "\": there is no such log"));
+    return removed(std::unexpected(no_such_log(name)));
   }
   at->second.removers.push_back(std::move(removed));
   if (at->second.state == Known::State::there) start_removal(at);
@@ -248,7 +270,7 @@ void Catalogue::on_remove_answered(const std::string& name, const Result<Committ
   Known known = std::move(known_.extract(at).mapped());
   if (known.replica != nullptr) {
     if (removed_handler_) removed_handler_(*known.replica);
-    known.replica->abandon({Code::deleted, "log \"" + name + "\": it was deleted", 0});
+    known.replica->abandon(log_deleted(name));
     known.replica.reset();
   }
   remove_files(known.entry.uuid, kRemoveTries);

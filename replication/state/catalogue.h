@@ -40,6 +40,9 @@ class Catalogue {
 
   // Null if there is none of that name. `_system` is found too.
   Replica* find(std::string_view name);
+  // A log that has an entry(). One whose files found no room at the start gets them now, which blocks the shard for
+  // some milliseconds. Errors: not_found, `deleted` while it goes, and those of wal::Log::open().
+  Result<Replica*> open_log(std::string_view name);
 
   // Makes the log, or finds it: `made` runs once it is committed, possibly from within this call. The name is checked
   // by the caller; id and uuid are given here. A log that exists is given as it is, whatever its configuration. Errors:
@@ -58,6 +61,8 @@ class Catalogue {
   // By name, `_system` not among them. Null if there is none of that name.
   std::vector<const CatalogueEntry*> list() const;
   const CatalogueEntry* entry(std::string_view name) const;
+  // The first one of that name or above it.
+  const CatalogueEntry* entry_from(std::string_view name) const;
   Replica& system() { return *system_; }
   // What logs get whose configuration leaves it open.
   const wal::LogOptions& defaults() const { return options_; }

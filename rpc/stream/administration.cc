@@ -126,9 +126,12 @@ ClusterStatus cluster_status(Server& server) {
 
 LogPage page_of(Server& server, const ListLogs& request) {
   const std::uint32_t limit = request.limit == 0 ? kLogPageMax : std::min(request.limit, kLogPageMax);
+  const auto above = [](const std::string& name) { return name + '\0'; };  // the next name there can be
   LogPage page;
-  for (const replication::CatalogueEntry* entry : server.catalogue().list()) {
-    if (!entry->name.starts_with(request.prefix) || (!request.after.empty() && entry->name <= request.after)) continue;
+  const replication::CatalogueEntry* entry =
+      server.catalogue().entry_from(request.after < request.prefix ? request.prefix : above(request.after));
+  for (; entry != nullptr && entry->name.starts_with(request.prefix);
+       entry = server.catalogue().entry_from(above(entry->name))) {
     if (page.logs.size() == limit) {
       page.more = true;
       break;

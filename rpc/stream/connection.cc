@@ -17,6 +17,7 @@ constexpr std::size_t kWriteBytes = 1u << 20;  // handed to the stream at once
 constexpr std::size_t kWritePieces = 256;
 constexpr std::size_t kSmallBytes = 64u << 10;  // small frames are gathered up to here
 constexpr std::size_t kCrowdedFetchBytes = 64u << 10;
+constexpr std::size_t kCrowdedQueueBytes = 64u << 10;  // no more frames are taken above it
 constexpr std::size_t kKeptPerByte = 4;         // memory that a sent byte may keep
 
 // Holds a channel while its log is being made.
@@ -102,7 +103,7 @@ void Connection::tick() {
 
 void Connection::read_more() {
   if (reading_ || closed_) return;
-  if (!failed_ && (saturated() || queue_bytes_ >= 2 * kQueueBytesMax)) return;
+  if (!failed_ && !may_take()) return;
   reading_ = true;
   stream_->read(decoder_.space(), [self = shared_from_this()](std::size_t bytes) { self->on_read(bytes); });
 }
@@ -116,11 +117,17 @@ void Connection::on_read(std::size_t bytes) {
   take_frames();
 }
 
+// Not while too much is unanswered or queued: a small request may have a large answer. Either is followed by answered()
+// or on_written(), which take up again what was left.
+bool Connection::may_take() const {
+  return !saturated() && queue_bytes_ < (server_.crowded() ? kCrowdedQueueBytes : 2 * kQueueBytesMax);
+}
+
 void Connection::take_frames() {
-  if (taking_ || failed_ || closed_) return;
+  if (taking_ || closed_) return;
   taking_ = true;
   const auto self = shared_from_this();
-  while (!saturated()) {
+  while (!failed_ && may_take()) {
     const auto frame = decoder_.next();
     if (!frame) break;
     waiting_for_.frame_done = true;
@@ -129,7 +136,7 @@ void Connection::take_frames() {
       server_.count_protocol_error();
       fail(taken.error());
     }
-    if (failed_ || closed_) break;
+    if (closed_) break;
   }
   taking_ = false;
   read_more();
@@ -235,9 +242,10 @@ Result<void> Connection::on_open(const FrameDecoder::Frame& frame) {
     send_error(channel, 0, {Code::unavailable, "this node is shutting down", 0});
     return {};
   }
-  if (replication::Replica* replica = server_.catalogue().find(open->log_name);
-      replica != nullptr && replica != &server_.catalogue().system()) {
-    open_session(*open, channel);
+  if (server_.catalogue().entry(open->log_name) != nullptr) {
+    const auto replica = server_.catalogue().open_log(open->log_name);
+    if (replica) open_session(*open, channel);
+    if (!replica) send_error(channel, 0, replica.error());
     return {};
   }
   if (auto good = check_log_name(open->log_name); !good) {
@@ -339,13 +347,13 @@ void Connection::send_records(std::uint32_t channel, Term term, const Records& r
     piece.batches = std::move(batches);
   }
   add_queued(piece, header.size() + fixed.size() + records.bytes);
-  server_.note_queue(queue_bytes_);
 }
 
 void Connection::add_queued(Piece& piece, std::size_t bytes) {
   piece.total += bytes;
   queue_bytes_ += bytes;
   server_.add_queued(bytes);
+  server_.note_queue(queue_bytes_);
   schedule_write();
 }
 
@@ -399,8 +407,8 @@ void Connection::on_written(std::size_t bytes) {
   }
   if (failed_ && queue_.empty()) return stream_->finish();
   write_more();
+  take_frames();  // first: sessions that always have more to send would leave no room for it
   wake_sessions();
-  read_more();
 }
 
 // --- Room for records -------------------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 // One accepted connection: cuts its bytes into frames, does the handshake, hands frames to the sessions of its
 // channels, and sends what they give it from one bounded queue.
 //
-// What bounds its memory: one frame being read; requests, whose answers are small, and reads from disk, also those of
-// sessions that are gone, up to kUnansweredMax, after which it stops reading; sessions that fetch what they send only
-// while may_send(), and hold Room for it meanwhile. What bounds its time: tick().
+// What bounds its memory: one frame being read; requests and reads from disk, also those of sessions that are gone, up
+// to kUnansweredMax, and answers queued, up to twice kQueueBytesMax, after which it takes no frames; sessions that
+// fetch what they send only while may_send(), and hold Room for it meanwhile. What bounds its time: tick().
 // Thread: shard.
 
 #include <chrono>
@@ -129,6 +129,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read_more();
   void on_read(std::size_t bytes);
   void take_frames();
+  bool may_take() const;
   Result<void> on_frame(const FrameDecoder::Frame& frame);
   Result<void> on_hello(const FrameDecoder::Frame& frame);
   Result<void> on_open(const FrameDecoder::Frame& frame);

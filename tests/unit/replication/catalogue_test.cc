@@ -250,6 +250,33 @@ TEST(Catalogue, ALogThatFoundNoSpaceIsNotThere) {
   EXPECT_EQ(world.create("second"), Code::ok);
 }
 
+// Clients were told that there was no such log.
+TEST(Catalogue, ALogWithoutFilesGetsThemWhenThereIsRoom) {
+  sim::SimFilesystem filesystem(3);
+  {
+    World world(filesystem, true);
+    ASSERT_EQ(world.create("log"), Code::ok);
+    world.pass_us(1'000'000);
+    const auto logs = world.root_->subdirectory("logs", false);
+    const auto folder = (*logs)->subdirectory(to_string(world.catalogue_->entry("log")->uuid), false);
+    ASSERT_TRUE(folder);
+    const auto files = (*folder)->list();
+    for (const auto& file : *files) ASSERT_TRUE((*folder)->remove(file.name));
+  }
+  filesystem.set_capacity(filesystem.used_bytes());
+  World world(filesystem);
+  ASSERT_NE(world.catalogue_->entry("log"), nullptr);
+  EXPECT_EQ(world.catalogue_->find("log"), nullptr) << "the test is about a log without files";
+  const auto refused = world.catalogue_->open_log("log");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::no_space) << refused.error().message;
+  EXPECT_EQ(world.catalogue_->open_log("other").error().code, Code::not_found);
+  filesystem.set_capacity(1u << 30);
+  const auto opened = world.catalogue_->open_log("log");
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ(*opened, world.catalogue_->find("log"));
+}
+
 TEST(Catalogue, LeavesFoldersAloneThatNoLogEverHad) {
   sim::SimFilesystem filesystem(3);
   {

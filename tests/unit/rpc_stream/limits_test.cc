@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rpc/stream/connection.h"
+#include "rpc/wire/administration.h"
 #include "tests/unit/rpc_stream/peer.h"
 
 namespace walraft::rpc {
@@ -239,6 +240,47 @@ TEST(Connections, AFloodOfRefusedOnesIsCutShort) {
   world.pass_s(10);
   EXPECT_EQ(world.server().connections(), 0u);
   EXPECT_EQ(world.server().stats().connections_refused, 997u);
+}
+
+// Small requests with large answers: 64 KiB of them used to be answered at once, by tens of megabytes in the queue,
+// each with a list of all logs made for it.
+TEST(Flood, ListsOfLogsWaitForThoseWhoTakeTheAnswers) {
+  std::vector<std::string> logs;
+  for (int i = 0; i < 100; ++i) logs.push_back(std::string(100, 'l') + std::to_string(i));
+  ServerWorld world(logs);
+  constexpr std::uint64_t kRequests = 500;
+  constexpr std::size_t kMost = 2 * Connection::kQueueBytesMax + kResponseBytesMax;
+  std::vector<std::unique_ptr<Peer>> peers;
+  for (int i = 0; i < 12; ++i) {
+    peers.push_back(std::make_unique<Peer>(world, "10.0.1." + std::to_string(i)));
+    peers.back()->wire->window_bytes = 10'000;
+    for (std::uint64_t id = 1; id <= kRequests; ++id) {
+      peers.back()->send(FrameType::request, 1, encode(Request{.id = id, .what = ListLogs{}}));
+    }
+    world.settle();
+  }
+  EXPECT_GE(world.server().stats().queue_bytes_max, 2 * Connection::kQueueBytesMax) << "the test fills a queue";
+  EXPECT_LE(world.server().stats().queue_bytes_max, kMost);
+  EXPECT_GE(world.server().queued_bytes(), Server::kQueueBytesMax) << "and that of the server";
+  EXPECT_LE(world.server().queued_bytes(), Server::kQueueBytesMax + kMost + 12 * (kResponseBytesMax + (64u << 10)));
+  for (const auto& peer : peers) {  // those who take them get them all
+    peer->wire->window_bytes = 1u << 20;
+    peer->wire->changed();
+    std::uint64_t answered = 0;
+    do {
+      world.settle();
+      while (const auto frame = peer->next()) {
+        ASSERT_EQ(frame->header.type, FrameType::response);
+        const auto response = decode_response(frame->payload);
+        ASSERT_TRUE(response);
+        EXPECT_EQ(response->id, ++answered);
+        EXPECT_EQ(std::get<LogPage>(response->what).logs.size(), logs.size());
+      }
+      world.settle();
+    } while (!peer->wire->to_peer.empty());
+    EXPECT_EQ(answered, kRequests);
+  }
+  EXPECT_EQ(world.server().queued_bytes(), 0u);
 }
 
 // Sessions that come and go leave their reads behind, in the queue of the reader thread: it used to have no bound.
