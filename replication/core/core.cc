@@ -315,7 +315,7 @@ void Core::receive(NodeId from, const StreamMessage& message, std::uint64_t now_
 void Core::on(NodeId from, const Hello& hello, std::uint64_t now_us) {
   if (hello.term > ballot_.term) become_follower(hello.term, now_us);
   if (leader_) {
-    leader_->on_hello(from, hello);
+    leader_->on_hello(from, hello, now_us);
   } else {
     outbox_.send(from, Refuse{hello.session, ballot_.term, RefuseReason::not_leader, leader()});
   }
@@ -348,7 +348,14 @@ void Core::on(NodeId from, const Welcome& welcome, std::uint64_t now_us) {
 void Core::on(NodeId from, const Refuse& refuse, std::uint64_t now_us) {
   if (refuse.term > ballot_.term) return become_follower(refuse.term, now_us);
   if (!from_current_leader(from, refuse.session, refuse.term)) return;
+  if (refuse.reason == RefuseReason::not_leader) return lost_leader(now_us);
   if (const auto why = upstream_.on_refuse(refuse, now_us)) halt(*why);
+}
+
+// The leader of this term says itself that it leads no more: nobody else will in this term.
+void Core::lost_leader(std::uint64_t now_us) {
+  upstream_.leave();
+  election_.lost_leader(now_us);
 }
 
 void Core::on(NodeId from, const CommitTo& commit, std::uint64_t now_us) {
@@ -368,7 +375,9 @@ void Core::on(NodeId from, const Ping& ping, std::uint64_t now_us) {
 void Core::on(NodeId from, const Close& close, std::uint64_t now_us) {
   if (close.term > ballot_.term) return become_follower(close.term, now_us);
   if (leader_) leader_->on_closed(from, close.session);
-  if (from_current_leader(from, close.session, close.term)) upstream_.on_close(now_us);
+  if (!from_current_leader(from, close.session, close.term)) return;
+  if (close.reason == CloseReason::stepped_down) return lost_leader(now_us);
+  upstream_.on_close(now_us);
 }
 
 void Core::on_stream_lost(NodeId peer, const SessionId& session, std::uint64_t now_us) {

@@ -173,6 +173,7 @@ class Core {
   bool known_disk(NodeId node, const Uuid& disk) const;
   bool from_current_leader(NodeId from, const SessionId& session, Term term) const;
   void heard_leader(std::uint64_t now_us);
+  void lost_leader(std::uint64_t now_us);
   void stop_asking();
   void advance_commit(Index to);
   void commit_as_leader();

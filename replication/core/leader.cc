@@ -56,7 +56,7 @@ void Leader::refuse(NodeId to, const Hello& hello, RefuseReason reason) {
 }
 
 // proto:P2, proto:P17: one round trip finds where the two logs part.
-void Leader::on_hello(NodeId from, const Hello& hello) {
+void Leader::on_hello(NodeId from, const Hello& hello, std::uint64_t now_us) {
   PeerFlow* flow = find(from);
   const Member* member = view_.membership.active().find(from);
   if (flow == nullptr || member == nullptr) return refuse(from, hello, RefuseReason::removed);
@@ -76,7 +76,7 @@ void Leader::on_hello(NodeId from, const Hello& hello) {
   if (match->end < view_.log.base()) return refuse(from, hello, RefuseReason::trimmed);
   if (hello.commit > match->end) return refuse(from, hello, RefuseReason::diverged);
   close(from, *flow, std::nullopt);
-  flow->open(hello, match->end, heartbeat_seq_);
+  flow->open(hello, match->end, heartbeat_seq_, now_us);
   outbox_.look_up(match->end);
 }
 
@@ -170,6 +170,9 @@ std::optional<Resignation> Leader::tick(std::uint64_t now_us) {
   }
   if (view_.disk == DiskState::stalled && others_are_healthy(now_us)) return Resignation::disk_stalled;
   if (const auto why = check_quorum(now_us)) return why;
+  for (auto& [peer, flow] : peers_) {
+    if (flow.silent(now_us, view_.timing)) close(peer, flow, CloseReason::replaced);
+  }
   if (now_us >= heartbeat_at_us_) send_heartbeats(now_us);
   go_on_with_transfer(now_us);
   return std::nullopt;

@@ -67,7 +67,7 @@ class Leader {
   Index quorum_durable() const;
 
   // --- Sessions ---
-  void on_hello(NodeId from, const Hello& hello);
+  void on_hello(NodeId from, const Hello& hello, std::uint64_t now_us);
   void on_digest(Index index, const Digest& digest);
   void on_accept(NodeId from, const Accept& accept, std::uint64_t now_us);
   void on_ack(NodeId from, const Ack& ack, std::uint64_t now_us);

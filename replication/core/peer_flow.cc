@@ -7,7 +7,7 @@
 
 namespace walraft::replication {
 
-void PeerFlow::open(const Hello& hello, Index match, std::uint64_t heartbeat_seq) {
+void PeerFlow::open(const Hello& hello, Index match, std::uint64_t heartbeat_seq, std::uint64_t now_us) {
   close();
   state_ = State::handshaking;
   session_ = hello.session;
@@ -15,6 +15,7 @@ void PeerFlow::open(const Hello& hello, Index match, std::uint64_t heartbeat_seq
   match_ = next_ = match;
   window_bytes_ = hello.window_bytes;
   opened_at_seq_ = heartbeat_seq;
+  stream_us_ = now_us;
 }
 
 void PeerFlow::welcomed() {
@@ -26,7 +27,7 @@ void PeerFlow::accepted(const Accept& accept, std::uint64_t now_us) {
   CHECK(state_ == State::welcomed);
   state_ = State::streaming;
   match_ = std::min(accept.durable, accept.match);
-  contact_us_ = pong_us_ = progress_us_ = now_us;
+  contact_us_ = stream_us_ = pong_us_ = progress_us_ = now_us;
 }
 
 bool PeerFlow::acked(const Ack& ack, std::uint64_t now_us) {
@@ -49,7 +50,7 @@ bool PeerFlow::acked(const Ack& ack, std::uint64_t now_us) {
   // Nothing outstanding: whatever is sent next has from now on to get through, not from the last batch on, which may
   // be long ago.
   if (match_ == next_) progress_us_ = now_us;
-  contact_us_ = now_us;
+  contact_us_ = stream_us_ = now_us;
   window_bytes_ = ack.window_bytes;
   return true;
 }

@@ -37,7 +37,7 @@ class PeerFlow {
   Index handshake_match() const { return match_; }
 
   // --- The session ---
-  void open(const Hello& hello, Index match, std::uint64_t heartbeat_seq);
+  void open(const Hello& hello, Index match, std::uint64_t heartbeat_seq, std::uint64_t now_us);
   void welcomed();
   void accepted(const Accept& accept, std::uint64_t now_us);
   // False, and nothing changed: it speaks of what was never sent.
@@ -63,6 +63,10 @@ class PeerFlow {
   bool in_contact(std::uint64_t now_us, const Timing& timing) const {
     return now_us <= contact_us_ + timing.election_timeout_us;
   }
+  // Nothing came on its session for so long that it must be dead, whatever the rest of the cluster does (proto:P12).
+  bool silent(std::uint64_t now_us, const Timing& timing) const {
+    return state_ != State::none && now_us > stream_us_ + timing.stream_dead_us();
+  }
   // H2: in contact, and its stream works, or it says itself why not (its disk).
   bool fresh(std::uint64_t now_us, const Timing& timing) const;
   // The last heartbeat that left before this session was known here.
@@ -85,6 +89,7 @@ class PeerFlow {
   std::uint64_t in_flight_bytes_ = 0;
   std::uint64_t window_bytes_ = 0;
   std::uint64_t contact_us_;
+  std::uint64_t stream_us_ = 0;  // when something came on the session
   std::uint64_t pong_us_;
   std::uint64_t progress_us_;
   DiskState disk_ = DiskState::healthy;

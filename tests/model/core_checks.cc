@@ -57,8 +57,10 @@ void CoreChecks::after_step(NodeId stepped, const std::vector<NodeView>& nodes) 
            "term " + describe(core.term()) + " has leaders " + describe(leader->second) + " and " + describe(stepped));
     }
     if (fresh) {
-      // R4: whoever is elected has everything that was committed.
+      // R4: whoever is elected has everything that was committed in earlier terms. (Votes that come late may elect a
+      // leader of a term that is over: it can commit nothing.)
       for (const ModelBatch& batch : committed_) {
+        if (committed_in_[batch.index.value] > core.term()) break;
         const auto& log = at->log->batches;
         if (batch.index.value >= log.size() || log[batch.index.value] != batch) {
           fail("R4 Leader Completeness", "node " + describe(stepped) + " leads term " + describe(core.term()) +
@@ -100,6 +102,7 @@ void CoreChecks::check_commit(const NodeView& node, const std::vector<NodeView>&
       return fail("ST4 Commit", "node " + describe(node.id) + " commits " + std::to_string(i) + " before any leader");
     }
     committed_.push_back(log[i]);
+    committed_in_.push_back(node.core->term());
   }
   if (node.core->role() == Role::leader && log[commit.value - 1].term != node.core->term()) {
     fail("ST7 Current term", "node " + describe(node.id) + " commits up to a batch of term " +

@@ -77,6 +77,7 @@ class CoreChecks {
   std::map<std::pair<Index, Term>, std::uint64_t> created_;
   std::map<std::pair<NodeId, Term>, NodeId> votes_;
   std::vector<ModelBatch> committed_;
+  std::vector<Term> committed_in_;  // the term of the leader that committed it
   std::map<NodeId, Seen> seen_;
 };
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kRoundUs = 20'000;
 constexpr std::uint64_t kSettleUs = 60'000'000;
+constexpr std::uint64_t kSteadyUs = 2'000'000;
 constexpr std::uint64_t kQuietUs = 8'000'000;
 
 class Healed {
@@ -22,9 +23,12 @@ class Healed {
     if (!world_.violation().empty()) return {world_.violation(), 0};
     heal();
     CoreLiveness result;
-    while (!settled() && result.settled_us < kSettleUs) {
+    // It may look settled by chance at first, while a leader has yet to notice that it lost the others.
+    std::uint64_t settled_us = 0;
+    while (settled_us < kSteadyUs && result.settled_us < kSettleUs) {
       if (!round()) return {world_.violation(), 0};
       result.settled_us += kRoundUs;
+      settled_us = settled() ? settled_us + kRoundUs : 0;
     }
     if (!settled()) return {"L1 Settles: not within " + std::to_string(kSettleUs / 1'000'000) + " s\n" + text(), 0};
     const Index before = world_.core(leader()).commit();

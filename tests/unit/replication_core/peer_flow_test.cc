@@ -22,7 +22,7 @@ Accept accept(Index match, Index durable) { return {kSession, Term(), match, dur
 
 PeerFlow streaming(std::uint64_t now_us, Index match = Index(5)) {
   PeerFlow flow(now_us);
-  flow.open(hello(), match, 7);
+  flow.open(hello(), match, 7, 0);
   flow.welcomed();
   flow.accepted(accept(match, match), now_us);
   return flow;
@@ -35,7 +35,7 @@ Ack ack(std::uint64_t end, std::uint64_t durable, std::uint64_t ping = 0) {
 TEST(PeerFlow, NothingCountsBeforeAccept) {
   PeerFlow flow(0);
   EXPECT_EQ(flow.match(), Index());
-  flow.open(hello(), Index(5), 0);
+  flow.open(hello(), Index(5), 0, 0);
   EXPECT_EQ(flow.match(), Index());
   EXPECT_FALSE(flow.may_send(Index(9)));
   flow.welcomed();
@@ -51,7 +51,7 @@ TEST(PeerFlow, NothingCountsBeforeAccept) {
 
 TEST(PeerFlow, ASuspectFollowerCountsForNothing) {
   PeerFlow flow(0);
-  flow.open(hello(true), Index(5), 0);
+  flow.open(hello(true), Index(5), 0, 0);
   flow.welcomed();
   flow.accepted(accept(Index(5), Index(5)), 0);
   EXPECT_EQ(flow.match(), Index());
