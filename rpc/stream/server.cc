@@ -5,6 +5,7 @@
 #include "rpc/stream/asio_loop.h"
 #include "rpc/stream/connection.h"
 #include "rpc/stream/listener.h"
+#include "wal/base/check.h"
 
 namespace walraft::rpc {
 
@@ -40,7 +41,10 @@ Server::~Server() {
   for (const auto& [connection, machine] : connections) connection->close();
 }
 
-std::uint16_t Server::port() const { return listener_->port(); }
+std::uint16_t Server::port() const {
+  CHECK(listener_ != nullptr);
+  return listener_->port();
+}
 
 void Server::drain() {
   draining_ = true;

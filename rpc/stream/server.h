@@ -67,7 +67,7 @@ class Server {
   // those who come from the loopback interface: who runs the node must get in while others flood it.
   void accept(std::unique_ptr<ByteStream> stream);
 
-  std::uint16_t port() const;
+  std::uint16_t port() const;  // until drain(), of one that listens
   std::size_t connections() const { return connections_.size() - refused_; }
   const ServerStats& stats() const { return stats_; }
 
