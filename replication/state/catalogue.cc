@@ -12,6 +12,7 @@ constexpr std::size_t kReplayBytes = 1u << 20;
 constexpr std::size_t kLogsMax = wal::HardStateFile::kLogsMax - 1;  // `_system` has a slot too
 constexpr int kRemoveTries = 10;
 constexpr std::uint64_t kRemoveRetryUs = 1'000'000;
+constexpr std::size_t kRemoveFiles = 4;  // in one job
 
 Error no_such_log(std::string_view name) {
   return {Code::not_found, "log \"" + std::string(name) + "\": there is no such log", 0};
@@ -21,17 +22,31 @@ Error log_deleted(std::string_view name) {
   return {Code::deleted, "log \"" + std::string(name) + "\": it was deleted", 0};
 }
 
-// All files of a deleted log. Blocks.
-Result<void> remove_all(wal::Directory& directory) {
-  auto entries = directory.list();
-  if (!entries) return std::unexpected(std::move(entries.error()));
-  for (const wal::DirectoryEntry& entry : *entries) {
-    if (auto gone = directory.remove(entry.name); !gone && gone.error().code != Code::not_found) return gone;
-  }
-  return {};
-}
-
 }  // namespace
+
+// The files of a deleted log, removed in pieces: the background thread has the segments of other logs to make.
+struct Catalogue::Removal {
+  Uuid log;
+  int tries_left = kRemoveTries;
+  std::unique_ptr<wal::Directory> directory;
+  std::vector<wal::DirectoryEntry> left;  // the background thread's while a job runs
+  bool listed = false;
+
+  // Blocks.
+  Result<void> remove_some() {
+    if (!listed) {
+      auto entries = directory->list();
+      if (!entries) return std::unexpected(std::move(entries.error()));
+      left = std::move(*entries);
+      listed = true;
+    }
+    for (std::size_t i = 0; i < kRemoveFiles && !left.empty(); ++i) {
+      if (auto gone = directory->remove(left.back().name); !gone && gone.error().code != Code::not_found) return gone;
+      left.pop_back();
+    }
+    return {};
+  }
+};
 
 Catalogue::Catalogue(Shard& shard, std::unique_ptr<wal::Directory> logs, const Uuid& cluster,
                      const wal::LogOptions& options)
@@ -136,7 +151,7 @@ Result<void> Catalogue::apply(const wal::BatchHeader& header, ByteView batch) {
 // What a removal left behind that the end of the process cut off. What belongs to no log that ever was in the catalogue
 // is not touched: it is for people to judge.
 void Catalogue::remove_leftovers() {
-  for (const Uuid& log : deleted_) remove_files(log, kRemoveTries);
+  for (const Uuid& log : deleted_) remove_files(log);
   const auto entries = logs_->list();
   if (!entries) return;  // the next start looks again
   for (const wal::DirectoryEntry& entry : *entries) {
@@ -273,24 +288,39 @@ void Catalogue::on_remove_answered(const std::string& name, const Result<Committ
     known.replica->abandon(log_deleted(name));
     known.replica.reset();
   }
-  remove_files(known.entry.uuid, kRemoveTries);
+  remove_files(known.entry.uuid);
   for (const Removed& removed : known.removers) removed({});
   for (auto& [entry, made] : known.remakers) create(std::move(entry), std::move(made));
 }
 
 // The files go on the background thread; a segment that was being made there when the log went may appear once more,
 // so the folder is looked at again until it is empty. What is left in the end is found by the next start.
-void Catalogue::remove_files(const Uuid& log, int tries_left) {
+void Catalogue::remove_files(const Uuid& log) {
   if (shard_.hard_state().find(log)) (void)shard_.hard_state().remove(log, [] {});
   auto opened = logs_->subdirectory(to_string(log), false);
   if (!opened) return;
-  const std::shared_ptr<wal::Directory> directory = std::move(*opened);
-  shard_.disk().background(tries_left == kRemoveTries ? 0 : kRemoveRetryUs, [directory] { return remove_all(*directory); },
-                           [this, alive = alive_, log, tries_left](const Result<void>& removed) {
-                             if (!*alive) return;
-                             if (removed && logs_->remove(to_string(log))) return;
-                             if (tries_left > 1) remove_files(log, tries_left - 1);
-                           });
+  const auto removal = std::make_shared<Removal>();
+  removal->log = log;
+  removal->directory = std::move(*opened);
+  remove_some(removal, 0);
+}
+
+void Catalogue::remove_some(const std::shared_ptr<Removal>& removal, std::uint64_t delay_us) {
+  shard_.disk().background(
+      delay_us, [removal] { return removal->remove_some(); },
+      [this, alive = alive_, removal](Result<void> removed) {
+        if (!*alive) return;
+        if (removed && !removal->left.empty()) return remove_some(removal, 0);
+        if (removed) removed = logs_->remove(to_string(removal->log));
+        if (removed) return;
+        removal->listed = false;
+        if (--removal->tries_left > 0) return remove_some(removal, kRemoveRetryUs);
+        if (!left_behind_handler_) return;
+        left_behind_handler_(std::move(removed.error())
+                                 .at("logs/" + to_string(removal->log) +
+                                     ", of a deleted log, is left until "
+                                     "the next start"));
+      });
 }
 
 std::vector<const CatalogueEntry*> Catalogue::list() const {

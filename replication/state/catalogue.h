@@ -58,6 +58,9 @@ class Catalogue {
   // Called before a removed log's replica is destroyed: nobody may use it afterwards.
   void on_removed(std::function<void(Replica&)> handler) { removed_handler_ = std::move(handler); }
 
+  // Called when files of a removed log could not be removed, not even at the tenth try: with the folder and the error.
+  void on_left_behind(std::function<void(const Error&)> handler) { left_behind_handler_ = std::move(handler); }
+
   // By name, `_system` not among them. Null if there is none of that name.
   std::vector<const CatalogueEntry*> list() const;
   const CatalogueEntry* entry(std::string_view name) const;
@@ -94,7 +97,9 @@ class Catalogue {
   void on_create_answered(const std::string& name, const Result<Committed>& result);
   void start_removal(KnownAt at);
   void on_remove_answered(const std::string& name, const Result<Committed>& result);
-  void remove_files(const Uuid& log, int tries_left);
+  struct Removal;
+  void remove_files(const Uuid& log);
+  void remove_some(const std::shared_ptr<Removal>& removal, std::uint64_t delay_us);
 
   Shard& shard_;
   std::unique_ptr<wal::Directory> logs_;
@@ -105,6 +110,7 @@ class Catalogue {
   std::set<Uuid> deleted_;  // as replayed, until their files are looked for
   std::uint64_t id_next_ = 1;
   std::function<void(Replica&)> removed_handler_;
+  std::function<void(const Error&)> left_behind_handler_;
   std::vector<std::string> findings_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for jobs that end after us
 };

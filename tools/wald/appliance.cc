@@ -136,6 +136,7 @@ class Appliance {
     if (!catalogue) return refuse(catalogue.error(), exit_code_of_storage(catalogue.error()));
     catalogue_ = std::move(*catalogue);
     for (const std::string& finding : catalogue_->findings()) log_warn(finding);
+    catalogue_->on_left_behind([](const Error& error) { log_warn(error.message); });
     log_info(std::to_string(catalogue_->list().size()) + " logs");
 
     auto server = rpc::Server::start(loop_, std::move(listener_), *shard_, *catalogue_,

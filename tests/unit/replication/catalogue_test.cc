@@ -142,6 +142,25 @@ TEST(Catalogue, DeletesALogWithItsFilesAndItsHardState) {
   EXPECT_FALSE(world.catalogue_->busy());
 }
 
+// It used to give up without a word.
+TEST(Catalogue, SaysWhatOfADeletedLogItCouldNotRemove) {
+  sim::SimFilesystem filesystem(3);
+  World world(filesystem, true);
+  ASSERT_EQ(world.create("log"), Code::ok);
+  world.pass_us(1'000'000);
+  const std::string folder = to_string(world.catalogue_->entry("log")->uuid);
+  const auto logs = world.root_->subdirectory("logs", false);
+  const auto its = (*logs)->subdirectory(folder, false);
+  const auto foreign = (*its)->subdirectory("foreign", true);
+  ASSERT_TRUE(foreign && (*foreign)->subdirectory("in it", true));
+  std::vector<std::string> said;
+  world.catalogue_->on_left_behind([&](const Error& error) { said.push_back(error.message); });
+  EXPECT_EQ(world.remove("log"), Code::ok);
+  world.pass_us(15'000'000);
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_NE(said[0].find(folder), std::string::npos) << said[0];
+}
+
 TEST(Catalogue, GivesAFreedNameToANewLog) {
   sim::SimFilesystem filesystem(3);
   Uuid first, second;
