@@ -235,7 +235,11 @@ class ReplicatedDb {
       const auto answer = pending_.front().answer.get();
       if (answer) {
         const std::string record = pending_.front().record;  // apply() lets go of the pending write
-        if (auto ok = apply(record); !ok) end_all(ok.error());
+        if (auto ok = apply(record); !ok) {
+          // It is in the log, and what was sent behind it may be: the next open() applies what is there.
+          for (Pending& pending : pending_) pending.may_be_there = true;
+          end_all(ok.error());
+        }
         return;
       }
       walraft::Error why = answer.error();
