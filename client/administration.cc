@@ -50,17 +50,20 @@ class RequestChannel final : public Channel, public std::enable_shared_from_this
   }
 
   void on_lost(const Error& reason) override {
-    if (reason.code != Code::unavailable) finish(std::unexpected(reason));
+    if (reason.code != Code::unavailable) end_with(reason);
   }
-  void on_expired(const Error& reason) override {
+  void on_expired(const Error& reason) override { end_with(reason); }
+  void on_stop() override { end_with({Code::unavailable, "the client was closed", 0}); }
+
+ private:
+  // Without an answer: a change that was sent may have been made.
+  void end_with(const Error& reason) {
     const bool changes =
         std::holds_alternative<rpc::CreateLog>(request_.what) || std::holds_alternative<rpc::DeleteLog>(request_.what);
     if (!sent_ || !changes) return finish(std::unexpected(reason));
     finish(error(Code::unknown, "the request may or may not have been done: " + reason.message));
   }
-  void on_stop() override { finish(error(Code::unavailable, "the client was closed")); }
 
- private:
   void finish(Result<rpc::Response> answer) {
     const auto self = shared_from_this();
     connection_->detach(*this);

@@ -188,7 +188,10 @@ void Connection::drop(Error reason) {
   unsent_ = std::exchange(queue_, {});
   close_socket();
   state_ = State::idle;
-  if (was == State::greeting && reason.code == Code::unavailable) return failed_to_connect(reason.message);
+  const Retry retry = outcome_of(reason.code).retry;
+  if (was == State::greeting && (retry == Retry::yes || retry == Retry::later)) {
+    return failed_to_connect(reason.message);  // another endpoint may take us, or this one later
+  }
   trouble_ = reason.message;
   each_channel([&](Channel& channel) { channel.on_lost(reason); });
   unsent_.clear();

@@ -111,13 +111,17 @@ void SubscriberChannel::on_frame(const rpc::FrameDecoder::Frame& frame) {
         return connection_->drop(ok.error());  // damaged on its way: it is sent again
       }
       const std::size_t bytes = message->bytes;
+      bool granted;
       {
         const std::lock_guard lock(mutex_);
-        if (window_bytes_ <= 0)
-          return connection_->drop({Code::invalid, "the server sent more than it had credit for", 0});
-        window_bytes_ -= static_cast<std::int64_t>(bytes);
-        committed_ = std::max(committed_, message->commit);
+        granted = window_bytes_ > 0;
+        if (granted) {
+          window_bytes_ -= static_cast<std::int64_t>(bytes);
+          committed_ = std::max(committed_, message->commit);
+        }
       }
+      // Not with mutex_ held: callbacks of appends run in it, which may ask for our position.
+      if (!granted) return connection_->drop({Code::invalid, "the server sent more than it had credit for", 0});
       expected_ = message->next;
       if (!builder.records().empty()) deliver(builder.take(), bytes);
       return;

@@ -7,6 +7,7 @@
 #include "client/client.h"
 #include "rpc/wire/frame.h"
 #include "rpc/wire/messages.h"
+#include "tests/unit/client/fake_server.h"
 #include "tests/unit/client/node.h"
 
 namespace walraft {
@@ -172,6 +173,23 @@ TEST_F(AdministrationTest, AChangeThatDoesNotCommitInTimeIsUnknown) {
   holder.join();
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, Code::unknown) << made.error().message;
+}
+
+// It used to end with the reason of the connection's end, which says that nothing was done.
+TEST(Administration, AChangeWhoseConnectionIsEndedIsUnknown) {
+  test::FakeServer server;
+  Client client({.endpoints = {server.endpoint()}, .timeout = 40s});
+  const auto lose = [&](auto ask) {
+    std::jthread script([&] {
+      server.accept();
+      server.receive(rpc::FrameType::request);
+      server.end_with({Code::denied, "no more", 0});
+    });
+    const auto answer = ask();
+    return answer ? Code::ok : answer.error().code;
+  };
+  EXPECT_EQ(lose([&] { return client.create_log("log"); }), Code::unknown);
+  EXPECT_EQ(lose([&] { return client.describe_log("log"); }), Code::denied) << "changes nothing";
 }
 
 }  // namespace

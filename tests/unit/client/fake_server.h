@@ -43,14 +43,21 @@ class FakeServer {
 
   // The next client, welcomed.
   void accept() {
-    hang_up();
-    socket_ = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-    ASSERT_GE(socket_, 0);
-    decoder_ = {};
-    ASSERT_EQ(receive().type, rpc::FrameType::hello);
+    meet();
     send(rpc::FrameType::welcome, 0, rpc::encode(rpc::Welcome{.cluster_name = "fake", .cluster_uuid = Uuid{{7}}}));
   }
 
+  // The next client, turned away with an ERROR of the connection.
+  void refuse(const Error& error) {
+    meet();
+    end_with(error);
+  }
+
+  // An ERROR of the connection, and its end.
+  void end_with(const Error& error) {
+    send(rpc::FrameType::error, 0, rpc::encode(rpc::ErrorMessage{.request = 0, .error = error}));
+    hang_up();
+  }
   void hang_up() {
     if (socket_ >= 0) ::close(socket_);
     socket_ = -1;
@@ -117,6 +124,15 @@ class FakeServer {
   }
 
  private:
+  // The next client, after its HELLO.
+  void meet() {
+    hang_up();
+    socket_ = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    ASSERT_GE(socket_, 0);
+    decoder_ = {};
+    ASSERT_EQ(receive().type, rpc::FrameType::hello);
+  }
+
   int listener_;
   int socket_ = -1;
   std::string endpoint_;

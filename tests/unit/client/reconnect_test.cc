@@ -80,6 +80,16 @@ TEST(Connecting, ADeadMachineLeavesTimeForTheNextEndpoint) {
   EXPECT_TRUE(log) << log.error().message;
 }
 
+// The first that was full used to end the request with over_limit, though others were there to ask.
+TEST(Connecting, AFullServerIsLeftForTheNextEndpoint) {
+  FakeServer full;
+  test::Node node;
+  Client client({.endpoints = {full.endpoint(), node.endpoint()}, .timeout = 40s});
+  std::jthread script([&] { full.refuse({Code::over_limit, "as many connections as may be are open", 0}); });
+  const auto log = client.open("log", {.create = true});
+  EXPECT_TRUE(log) << log.error().message;
+}
+
 TEST(Connecting, AnAppenderOpensThroughALostConnection) {
   FakeServer server;
   Client client({.endpoints = {server.endpoint()}, .timeout = 20s});
@@ -303,6 +313,34 @@ TEST(Subscriptions, AServerThatSendsBeyondItsCreditIsLeft) {
   ASSERT_TRUE(subscription) << subscription.error().message;
   script.join();
   EXPECT_TRUE(subscription->next(20s));
+}
+
+// The lost connection ends appends, whose callbacks used to meet a locked subscription.
+TEST(Subscriptions, AServerThatSendsBeyondItsCreditIsLeftWithoutALock) {
+  FakeServer server;
+  Client client({.endpoints = {server.endpoint()}});
+  std::jthread script([&] {
+    server.accept();
+    server.open();
+    const auto open = server.open();
+    server.open();
+    server.receive(FrameType::append);
+    for (std::uint64_t offset = 0; offset < 3; ++offset) {
+      send_record(server, open.channel, Offset(offset), std::string(100, 'a'));
+    }
+    server.left();
+  });
+  auto log = client.open("log");
+  ASSERT_TRUE(log) << log.error().message;
+  auto subscription = log->subscribe({.from = From::earliest(), .credit_bytes = 300});
+  ASSERT_TRUE(subscription) << subscription.error().message;
+  auto appender = log->appender();
+  ASSERT_TRUE(appender) << appender.error().message;
+  std::promise<std::pair<bool, Offset>> ended;
+  appender->append({&kRecord, 1}, {}, [&](const Result<Appended>& result) {
+    ended.set_value({!result && result.error().code == Code::unknown, subscription->committed()});
+  });
+  EXPECT_EQ(ended.get_future().get(), std::pair(true, Offset(2)));
 }
 
 // A hung server used to hold its subscribers for ever: its kernel goes on answering for it.
