@@ -54,7 +54,7 @@ class AppenderChannel final : public Channel, public std::enable_shared_from_thi
   };
 
   void flush();
-  void refuse_outbox();  // any thread, after the client's end
+  void refuse_outbox();  // any thread, after the client's end: the callbacks run on it
   void answer_refused();
   void answer(Inflight& inflight, Result<Appended> result);
   void on_answer(std::uint64_t request, Result<Appended> result);

@@ -108,7 +108,7 @@ Client::Client(ClientOptions options)
 Client::~Client() { connection_->stop(); }
 
 Result<Log> Client::open(const std::string& name, const OpenOptions& options) {
-  if (auto good = rpc::check_log_name(name); !good && name != "_system") {
+  if (auto good = rpc::check_log_name(name); !good) {
     return std::unexpected(std::move(good.error()).at("log \"" + name + "\""));
   }
   const auto channel = std::make_shared<ReaderChannel>(connection_, name, options.create, std::nullopt);

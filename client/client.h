@@ -146,7 +146,7 @@ class Appender {
   // The records become one batch: committed as a whole or not at all. They are copied before this returns. `done` runs
   // on the client's thread, in the order of the appends, always once; for batches that the client itself refuses
   // (too_large, no records: invalid), too. Blocks while inflight_bytes_max are unanswered; in a callback it does not
-  // block, but ends with over_limit.
+  // block, but ends with over_limit. Once the client has ended, which has no thread then, `done` runs in append().
   void append(std::span<const ByteView> records, const AppendOptions& options, Callback done);
   std::future<Result<Appended>> append(std::span<const ByteView> records, const AppendOptions& options = {});
 

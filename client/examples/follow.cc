@@ -42,9 +42,14 @@ int main(int argc, char** argv) {
       for (const walraft::Record& record : std::get<walraft::Records>(*event)) {
         std::cout << record.offset.value << " " << walraft::text_of(record.data) << "\n";
       }
-      std::cout.flush();
+      if (!std::cout.flush()) return fail({walraft::Code::failed, "the output cannot be written", 0});
     }
-    std::ofstream(position_file + ".new") << subscription->position().value << "\n";
-    std::rename((position_file + ".new").c_str(), position_file.c_str());
+    const std::string fresh = position_file + ".new";
+    std::ofstream file(fresh);
+    file << subscription->position().value << "\n";
+    file.close();
+    if (!file || std::rename(fresh.c_str(), position_file.c_str()) != 0) {
+      return fail({walraft::Code::failed, position_file + ": the position cannot be written", 0});
+    }
   }
 }

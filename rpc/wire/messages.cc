@@ -254,8 +254,9 @@ Result<void> check_log_name(std::string_view name) {
                     });
   if (good) return {};
   if (name.starts_with('_')) {
-    return error(Code::invalid,
-                 "names that start with _ are the system's; choose one that starts with a letter or a digit");
+    return error(
+        Code::invalid,
+        "names that start with _ are the system's, not served to clients; others start with a letter or digit");
   }
   return error(Code::invalid, "this is no name of a log: 1 to 128 letters, digits, dots, underscores and dashes, "
                               "the first a letter or a digit");

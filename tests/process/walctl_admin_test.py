@@ -89,7 +89,7 @@ def wrong_requests():
                               (["--retention-time", "7d"], "retention_time: is not supported by this release"),
                               (["--require-epoch"], "require_epoch: is not supported by this release"),
                               (["--segment-bytes", "3MiB"], "segment_bytes: is 3145728; it must be a power of two"),
-                              (["--segment-bytes", "2GiB"], "--segment-bytes: is 2GiB; it must be from"),
+                              (["--segment-bytes", "2GiB"], "--segment-bytes: is 2GiB; it must be from 64KiB to 1GiB"),
                               (["--max-record-bytes", "5MiB"], "max_record_bytes: is 5242880; it must be at most 4194304"),
                               (["--max-record-bytes", "x"], "--max-record-bytes"), (["--replicas", "0"], "--replicas")]:
             refused(node, 2, text, "log", "create", "log", *options)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The configuration of a real wald: every key with what is wrong for it, reloading on SIGHUP, and a port in use."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -35,6 +36,25 @@ WRONG = {
     "logging.level": [('"loud"', "allowed are debug, info, warn, error"), ("1", "text in quotes")],
     "logging.format": [('"xml"', "allowed are text, json"), ("1", "text in quotes")],
 }
+
+# Another good value of each key that wants a restart.
+OTHER = {
+    "node.id": "2",
+    "node.data_dir": '"/elsewhere"',
+    "node.zone": '"b"',
+    "cluster.name": '"other"',
+    "cluster.members": '[{ id = 2, host = "wal-2" }]',
+    "listen.stream": '"127.0.0.1:1"',
+    "listen.control": '"127.0.0.1:2"',
+    "listen.http": '"127.0.0.1:3"',
+    "listen.insecure": "true",
+    "storage.segment_bytes": '"1MiB"',
+    "storage.reserve_bytes": '"1MiB"',
+    "storage.sync": '"buffered"',
+    "logging.format": '"json"',
+}
+TAKEN_OVER = {"limits.record_bytes_max", "limits.batch_bytes_max", "limits.inflight_bytes_max", "limits.connections_max", "logging.level"}
+ONE_VALUE = {"listen.http_hosts", "auth.mode", "raft.election_timeout"}  # is all that this release takes
 
 
 def lines_with(lines, key, value):
@@ -123,6 +143,27 @@ def sighup_takes_over_level_and_limits():
             expect(log.read_text() == before, f"the level did not change: {log.read_text()[len(before):]}")
 
 
+def sighup_names_every_key_that_wants_a_restart():
+    expect(OTHER.keys() | TAKEN_OVER | ONE_VALUE == WRONG.keys(), f"keys of unknown kind: {WRONG.keys() - OTHER.keys()}")
+    with scratch() as folder:
+        base = free_port_base()
+        path = folder / "wald.toml"
+        good = configuration(folder, base)
+        path.write_text(good)
+        log = folder / "log"
+        with open(log, "wb") as errors, running([program("wald"), "--config", path], stderr=errors) as wald:
+            wait_until(lambda: "ready: stream" in log.read_text(), "wald is ready")
+            lines = good.splitlines()
+            for key, value in OTHER.items():
+                lines, _ = lines_with(lines, key, value)
+            path.write_text("\n".join(lines) + "\n")
+            wald.send_signal(signal.SIGHUP)
+            wait_until(lambda: "SIGHUP: took over" in log.read_text(), "the other values are read")
+            unsaid = [key for key in OTHER if f"SIGHUP: {key} has changed" not in log.read_text()]
+            expect(not unsaid, f"want a restart, and nothing says so: {unsaid}")
+            expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
+
+
 def sighup_leaves_dev_alone():
     with server() as node:
         node.walctl("append", "log", "--create", stdin=b"x\n")
@@ -130,6 +171,24 @@ def sighup_leaves_dev_alone():
         wait_until(lambda: "no configuration file" in node.said(), "it is said")
         expect(node.walctl("append", "log", stdin=b"y\n").stdout == b"1\n", "it goes on")
         expect(node.end() == 0, "SIGTERM")
+
+
+def status_says_where_the_member_is_reached():
+    """Not where it listens: that may be every address of the machine."""
+    with scratch() as folder:
+        base = free_port_base()
+        wanted = {"stream": f"localhost:{base}", "control": "wal-1:7401", "http": "wal-1:7402"}
+        member = ", ".join(f'{name} = "{address}"' for name, address in wanted.items())
+        lines, _ = lines_with(configuration(folder, base).splitlines(), "cluster.members", f"[{{ id = 1, {member} }}]")
+        path = folder / "wald.toml"
+        path.write_text("\n".join(lines) + "\n")
+        log = folder / "log"
+        with open(log, "wb") as errors, running([program("wald"), "--config", path], stderr=errors) as wald:
+            wait_until(lambda: "ready: stream" in log.read_text(), "wald is ready")
+            said = run(program("walctl"), "--endpoints", f"127.0.0.1:{base}", "-o", "json", "status").stdout
+            own = json.loads(said.splitlines()[0])["nodes"][0]
+            expect({name: own[name] for name in wanted} == wanted, f"{own}")
+            expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
 
 
 def a_port_in_use_makes_no_data_directory():
@@ -144,5 +203,5 @@ def a_port_in_use_makes_no_data_directory():
 
 if __name__ == "__main__":
     gear.main(*((PREFIX + test.__name__, test) for test in (
-        every_key_says_what_is_wrong, sighup_takes_over_level_and_limits, sighup_leaves_dev_alone,
-        a_port_in_use_makes_no_data_directory)))
+        every_key_says_what_is_wrong, sighup_takes_over_level_and_limits, sighup_names_every_key_that_wants_a_restart,
+        sighup_leaves_dev_alone, status_says_where_the_member_is_reached, a_port_in_use_makes_no_data_directory)))

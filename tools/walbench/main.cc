@@ -65,18 +65,23 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
-// SIGINT and SIGTERM end the run at once, and take the throw-away server and its data with them.
-void end_on_signal(LocalServer* server) {
-  std::thread([server] {
+// As long as the thread lives, SIGINT and SIGTERM end the run at once, and take the throw-away server and its data with
+// them. The server must outlive the thread.
+std::jthread end_on_signal(LocalServer* server) {
+  return std::jthread([server](const std::stop_token& stop) {
     sigset_t signals;
     ::sigemptyset(&signals);
     ::sigaddset(&signals, SIGINT);
     ::sigaddset(&signals, SIGTERM);
-    int number = 0;
-    ::sigwait(&signals, &number);
+    constexpr timespec kStep{.tv_sec = 0, .tv_nsec = 50'000'000};
+    int number = -1;
+    while (number < 0) {
+      if (stop.stop_requested()) return;
+      number = ::sigtimedwait(&signals, nullptr, &kStep);
+    }
     if (server != nullptr) server->destroy();
     ::_exit(128 + number);
-  }).detach();
+  });
 }
 
 Result<std::uint64_t> tail_of(const Target& target) {
@@ -206,7 +211,7 @@ int measure(CommandLine& line, const std::string& program) {
     server = std::move(*started);
     target.endpoints = {server->endpoint()};
   }
-  end_on_signal(server.get());
+  const std::jthread ends = end_on_signal(server.get());  // its end comes before the server's
   Run run{.version = WALRAFT_VERSION,
           .command = line.arguments.command,
           .directory = line.directory,

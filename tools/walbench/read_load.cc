@@ -129,6 +129,7 @@ class TailStream {
   void count(const Records& records, Time now, const Window& window) {
     ++tally_.operations;
     for (const Record& record : records) {
+      if (record.data.size() < sizeof(Time::rep)) continue;  // not ours; end() says that something else appends
       const Time started{Time::duration(load_le<Time::rep>(record.data.data()))};
       if (window.holds(started)) tally_.latency.record(static_cast<std::uint64_t>((now - started).count()));
     }

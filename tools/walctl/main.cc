@@ -114,22 +114,26 @@ Result<Global> global_of(const CommandLine& line) {
 // The sizes and times of log create, from text.
 Result<LogConfig> config_of(const CommandLine& line) {
   LogConfig config = line.config;
-  const auto bytes = [](const char* option, const std::string& text, std::uint64_t most, auto& out) -> Result<void> {
+  const auto bytes = [](const char* option, const std::string& text, std::uint64_t least, std::uint64_t most,
+                        const char* range, auto& out) -> Result<void> {
     if (text.empty()) return {};
     const auto value = parse_bytes(text);
     if (!value) return std::unexpected(Error(value.error()).at(option));
-    if (*value == 0 || *value > most) {
-      return error(Code::usage, std::string(option) + ": is " + text + "; it must be from 1B to " +
-                                    std::to_string(most >> 20) + "MiB");
+    if (*value < least || *value > most) {
+      return error(Code::usage, std::string(option) + ": is " + text + "; it must be from " + range);
     }
     out = static_cast<std::remove_reference_t<decltype(out)>>(*value);
     return {};
   };
-  if (auto ok = bytes("--segment-bytes", line.segment_bytes, 1u << 30, config.segment_bytes); !ok)
+  if (auto ok =
+          bytes("--segment-bytes", line.segment_bytes, 64u << 10, 1u << 30, "64KiB to 1GiB", config.segment_bytes);
+      !ok)
     return std::unexpected(ok.error());
-  if (auto ok = bytes("--max-record-bytes", line.record_bytes_max, 8u << 20, config.record_bytes_max); !ok)
+  if (auto ok = bytes("--max-record-bytes", line.record_bytes_max, 1, 8u << 20, "1B to 8MiB", config.record_bytes_max);
+      !ok)
     return std::unexpected(ok.error());
-  if (auto ok = bytes("--retention-bytes", line.retention_bytes, 1ull << 60, config.retention_bytes); !ok)
+  if (auto ok = bytes("--retention-bytes", line.retention_bytes, 1, 1ull << 60, "1B to 1EiB", config.retention_bytes);
+      !ok)
     return std::unexpected(ok.error());
   if (!line.retention_time.empty()) {
     const auto time = parse_duration(line.retention_time);

@@ -63,7 +63,8 @@ wal::SyncMode sync_mode(const std::string& sync) {
 
 class Appliance {
  public:
-  explicit Appliance(const Config& config) : config_(config) {}
+  explicit Appliance(const Config& config)
+      : config_(config), own_(*std::ranges::find(config.members, config.node_id, &Member::id)) {}
 
   // An exit code if it cannot start.
   std::optional<int> start() {
@@ -140,7 +141,7 @@ class Appliance {
     log_info(std::to_string(catalogue_->list().size()) + " logs");
 
     auto server = rpc::Server::start(loop_, std::move(listener_), *shard_, *catalogue_,
-                                     {.address = config_.listen_stream,
+                                     {.address = own_.stream,
                                       .cluster_name = identity.cluster_name,
                                       .cluster_uuid = identity.cluster,
                                       .node = identity.node,
@@ -160,8 +161,8 @@ class Appliance {
 
   void describe(rpc::NodeStatus& node) const {
     node.zone = config_.zone;
-    node.control = config_.listen_control;
-    node.http = config_.listen_http;
+    node.control = own_.control;
+    node.http = own_.http;
     node.free_bytes = space_.free_bytes;
     node.total_bytes = space_.total_bytes;
     node.hours_until_full = forecast_.hours_until_full();
@@ -262,6 +263,7 @@ class Appliance {
   }
 
   Config config_;
+  const Member own_;  // where others reach this node; where it listens may be every address of the machine
   rpc::AsioLoop loop_;
   std::unique_ptr<rpc::Listener> listener_;  // until the server has it
   std::unique_ptr<wal::Disk> disk_;

@@ -363,9 +363,11 @@ void take_over(Config& running, const Config& wanted, std::vector<std::string>& 
   compare("node.data_dir", running.data_dir, wanted.data_dir);
   compare("node.zone", running.zone, wanted.zone);
   compare("cluster.name", running.cluster_name, wanted.cluster_name);
+  compare("cluster.members", running.members, wanted.members);
   compare("listen.stream", running.listen_stream, wanted.listen_stream);
   compare("listen.control", running.listen_control, wanted.listen_control);
   compare("listen.http", running.listen_http, wanted.listen_http);
+  compare("listen.insecure", running.insecure, wanted.insecure);
   compare("storage.segment_bytes", running.segment_bytes, wanted.segment_bytes);
   compare("storage.reserve_bytes", running.reserve_bytes, wanted.reserve_bytes);
   compare("storage.sync", running.sync, wanted.sync);

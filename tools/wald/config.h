@@ -14,6 +14,7 @@ namespace walraft::wald {
 struct Member {
   std::uint16_t id = 0;
   std::string stream, control, http;  // host:port
+  bool operator==(const Member&) const = default;
 };
 
 struct Config {
@@ -24,7 +25,7 @@ struct Config {
   std::string zone;  // at most 64 letters, digits, dots, underscores and dashes
   // [cluster]
   std::string cluster_name;
-  std::vector<Member> members;
+  std::vector<Member> members;  // this node is among them
   // [listen]
   std::string listen_stream = "127.0.0.1:7400";
   std::string listen_control = "127.0.0.1:7401";
