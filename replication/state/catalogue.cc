@@ -223,8 +223,11 @@ void Catalogue::create(CatalogueEntry entry, Made made) {
   switch (known.state) {
     case Known::State::making: known.makers.push_back(std::move(made)); return;
     case Known::State::removing: known.remakers.emplace_back(std::move(entry), std::move(made)); return;
-    case Known::State::there: made(open_log(at->first)); return;
+    case Known::State::there: break;
   }
+  const auto replica = open_log(at->first);
+  if (!replica) return made(std::unexpected(replica.error()));
+  made(MadeLog{.replica = *replica, .is_new = false});
 }
 
 void Catalogue::on_create_answered(const std::string& name, const Result<Committed>& result) {
@@ -240,7 +243,8 @@ void Catalogue::on_create_answered(const std::string& name, const Result<Committ
   known.state = Known::State::there;
   if (auto replica = open_replica(known.entry, true)) {
     known.replica = std::move(*replica);
-    for (const Made& made : makers) made(known.replica.get());
+    bool is_new = true;  // for the first, whose call it was
+    for (const Made& made : makers) made(MadeLog{known.replica.get(), std::exchange(is_new, false)});
     return;
   } else {
     // It is in the catalogue, and its files are not to be had (a full disk): out it goes again, so that who is told

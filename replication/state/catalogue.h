@@ -28,7 +28,12 @@ namespace walraft::replication {
 // Thread: shard, but open(), which blocks before the shard runs.
 class Catalogue {
  public:
-  using Made = std::function<void(Result<Replica*>)>;
+  // The log, and whether this call made it.
+  struct MadeLog {
+    Replica* replica;
+    bool is_new;
+  };
+  using Made = std::function<void(Result<MadeLog>)>;
   using Removed = std::function<void(Result<void>)>;
 
   // Opens `_system`, replays it and opens every log. `logs` is the folder of the logs' folders, each named by its log's uuid.

@@ -177,17 +177,16 @@ void create(Server& server, const CreateLog& request, const std::shared_ptr<Answ
   }
   const auto config = checked(request.config, server.shard().limits());
   if (!config) return answer->give(std::unexpected(Error(config.error()).at(place(request.name))));
-  const bool is_new = server.catalogue().entry(request.name) == nullptr;
-  server.catalogue().create({.name = request.name, .config = *config}, [&server, answer, is_new, name = request.name,
-                                                                        wanted = *config](
-                                                                           Result<replication::Replica*> made) {
+  const auto on_made = [&server, answer, name = request.name,
+                        wanted = *config](Result<replication::Catalogue::MadeLog> made) {
     if (!made) return answer->give(std::unexpected(std::move(made.error())));
     const replication::CatalogueEntry& entry = *server.catalogue().entry(name);
     if (config_in_force(server, entry.config) != config_in_force(server, wanted)) {
       return answer->give(error(Code::exists, place(name) + ": it exists with other options; describe it to see them"));
     }
-    answer->give(Response{.what = CreatedLog{.log = status_of(server, entry), .is_new = is_new}});
-  });
+    answer->give(Response{.what = CreatedLog{.log = status_of(server, entry), .is_new = made->is_new}});
+  };
+  server.catalogue().create({.name = request.name, .config = *config}, on_made);
 }
 
 void remove(Server& server, const DeleteLog& request, const std::shared_ptr<Answer>& answer) {

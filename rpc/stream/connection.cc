@@ -258,18 +258,18 @@ Result<void> Connection::on_open(const FrameDecoder::Frame& frame) {
   }
   const auto opening = std::make_shared<OpeningSession>(*this, channel);
   sessions_[channel] = opening;
-  server_.catalogue().create(
-      {.name = open->log_name}, [weak = weak_from_this(), opening = std::weak_ptr<Session>(opening), open = *open,
-                                 channel](Result<replication::Replica*> made) {
-        const auto self = weak.lock();
-        if (!self || self->closed_ || self->failed_) return;
-        const auto at = self->sessions_.find(channel);
-        // Closed meanwhile; the channel may carry another session by now.
-        if (at == self->sessions_.end() || at->second != opening.lock()) return;
-        self->sessions_.erase(at);
-        if (!made) return self->send_error(channel, 0, made.error());
-        self->open_session(open, channel);
-      });
+  server_.catalogue().create({.name = open->log_name},
+                             [weak = weak_from_this(), opening = std::weak_ptr<Session>(opening), open = *open,
+                              channel](Result<replication::Catalogue::MadeLog> made) {
+                               const auto self = weak.lock();
+                               if (!self || self->closed_ || self->failed_) return;
+                               const auto at = self->sessions_.find(channel);
+                               // Closed meanwhile; the channel may carry another session by now.
+                               if (at == self->sessions_.end() || at->second != opening.lock()) return;
+                               self->sessions_.erase(at);
+                               if (!made) return self->send_error(channel, 0, made.error());
+                               self->open_session(open, channel);
+                             });
   return {};
 }
 

@@ -76,7 +76,7 @@ class ServerWorld {
                                                                .software = "test",
                                                                .connections_max = connections_max});
     for (const std::string& log : logs) {
-      catalogue_->create({.name = log}, [](Result<replication::Replica*> made) { CHECK(made.has_value()); });
+      catalogue_->create({.name = log}, [](const auto& made) { CHECK(made.has_value()); });
     }
     settle();
   }

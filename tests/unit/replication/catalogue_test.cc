@@ -54,7 +54,7 @@ class World {
   Code create(const std::string& name, const LogConfig& config = {}) {
     std::optional<Code> code;
     catalogue_->create({.name = name, .config = config},
-                       [&](Result<Replica*> made) { code = made ? Code::ok : made.error().code; });
+                       [&](Result<Catalogue::MadeLog> made) { code = made ? Code::ok : made.error().code; });
     for (int i = 0; i < 80 && !code; ++i) pass_us(100'000);
     return code.value_or(Code::unknown);
   }
@@ -174,7 +174,8 @@ TEST(Catalogue, GivesAFreedNameToANewLog) {
     std::vector<std::string> order;
     world.catalogue_->remove("log", {}, [&](const Result<void>& done) { order.push_back(done ? "removed" : "failed"); });
     world.catalogue_->remove("log", {}, [&](const Result<void>& done) { order.push_back(done ? "removed" : "failed"); });
-    world.catalogue_->create({.name = "log"}, [&](Result<Replica*> made) { order.push_back(made ? "made" : "failed"); });
+    world.catalogue_->create({.name = "log"},
+                             [&](Result<Catalogue::MadeLog> made) { order.push_back(made ? "made" : "failed"); });
     world.pass_us(1'000'000);
     EXPECT_EQ(order, (std::vector<std::string>{"removed", "removed", "made"}));
     second = world.catalogue_->entry("log")->uuid;
@@ -185,6 +186,24 @@ TEST(Catalogue, GivesAFreedNameToANewLog) {
   EXPECT_EQ(world.catalogue_->entry("log")->uuid, second);
   EXPECT_EQ(world.catalogue_->find("log")->committed(), Offset(0));
   EXPECT_TRUE(world.catalogue_->findings().empty());
+}
+
+// Who asked second was told so too, and who asked behind a removal was not.
+TEST(Catalogue, TellsOneOfThoseWhoWantALogThatItIsNew) {
+  sim::SimFilesystem filesystem(3);
+  World world(filesystem, true);
+  std::vector<bool> is_new;
+  const auto create = [&] {
+    world.catalogue_->create({.name = "log"}, [&](Result<Catalogue::MadeLog> made) { is_new.push_back(made->is_new); });
+  };
+  create();
+  create();
+  world.pass_us(1'000'000);
+  create();
+  world.catalogue_->remove("log", {}, [](const Result<void>&) {});
+  create();
+  world.pass_us(1'000'000);
+  EXPECT_EQ(is_new, (std::vector<bool>{true, false, false, true}));
 }
 
 TEST(Catalogue, AnswersWhatWaitsForADeletedLog) {
