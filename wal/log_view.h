@@ -62,9 +62,8 @@ class LogReader {
   Result<BatchPlace> find(Index index);
 
   Offset end_offset() const { return view_.end_offset; }
-  std::size_t memory_bytes() const {
-    return view_.segments.size() * sizeof(SegmentView);
-  }  // that the view takes, about
+  // That the view takes, about.
+  std::size_t memory_bytes() const { return view_.segments.size() * sizeof(SegmentView); }
   // After a read() that failed with data_loss: what is unreadable.
   const Hole& hole() const { return hole_; }
 

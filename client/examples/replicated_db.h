@@ -12,8 +12,7 @@
 //    is flushed by itself: after a crash the family of the mark may be ahead of another one, whose lost records would
 //    then never be applied again. (Who needs families flushed one by one keeps a mark in each, starts reading at the
 //    lowest, and leaves out of each record what a family already has.)
-// 2. Every append says which offset it expects. An append whose answer was lost is `unknown`: it may be in the log, and
-// it
+// 2. Every append says which offset it expects. An append whose answer was lost is `unknown`: it may be in the log, or
 //    may still get there after we have looked. Since it fits one place only, it can be sent again without being written
 //    twice: of two copies that expect offset 7, one at most is written. So after a failure the log is read; what is
 //    there is done, what is not is sent again.

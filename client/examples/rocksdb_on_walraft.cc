@@ -4,8 +4,8 @@
 //   example_rocksdb_on_walraft FOLDER put KEY VALUE
 //   example_rocksdb_on_walraft FOLDER get KEY
 //   example_rocksdb_on_walraft FOLDER delete KEY
-//   example_rocksdb_on_walraft FOLDER load SEED COUNT   COUNT writes made from SEED, pipelined; says what became of
-//   each example_rocksdb_on_walraft FOLDER check             are the two families of one point in time?
+//   example_rocksdb_on_walraft FOLDER load SEED COUNT   COUNT writes made from SEED, pipelined, and what became of them
+//   example_rocksdb_on_walraft FOLDER check             are the two families of one point in time?
 //   example_rocksdb_on_walraft FOLDER dump              everything, one row a line
 //   example_rocksdb_on_walraft FOLDER flush             from which offset on is the log still needed?
 //   before FOLDER: --endpoint HOST:PORT (may be repeated)   --log NAME (engine)   --memtable-bytes N

@@ -39,8 +39,7 @@ void Core::halt(const std::string& why) {
   outbox_.halt(why);
 }
 
-// --- Time
-// -------------------------------------------------------------------------------------------------------------
+// --- Time ------------------------------------------------------------------------------------------------------------
 
 void Core::tick(std::uint64_t now_us, std::uint64_t oldest_write_us) {
   if (halted_) return;
@@ -71,8 +70,7 @@ void Core::watch_disk(std::uint64_t now_us, std::uint64_t oldest_write_us) {
   if (quarantined_ && now_us > disk_sick_us_ + timing_.quarantine_us()) quarantined_ = false;
 }
 
-// --- Terms and roles
-// --------------------------------------------------------------------------------------------------
+// --- Terms and roles -------------------------------------------------------------------------------------------------
 
 void Core::become_follower(Term term, std::uint64_t now_us) {
   CHECK(term > ballot_.term, term, ballot_.term);
@@ -201,8 +199,7 @@ void Core::become_leader(Term campaign, std::uint64_t now_us) {
                   outbox_, now_us);
 }
 
-// --- Votes
-// ------------------------------------------------------------------------------------------------------------
+// --- Votes -----------------------------------------------------------------------------------------------------------
 
 void Core::receive(NodeId from, const ControlMessage& message, std::uint64_t now_us) {
   if (halted_ || from == self_) return;
@@ -268,8 +265,7 @@ void Core::on(NodeId from, const TimeoutNow& message, std::uint64_t now_us) {
   if (log_.log_end() == message.log && may_stand(now_us)) campaign(VoteReason::transfer, now_us);
 }
 
-// --- Heartbeats
-// -------------------------------------------------------------------------------------------------------
+// --- Heartbeats ------------------------------------------------------------------------------------------------------
 
 void Core::on(NodeId from, const Heartbeat& heartbeat, std::uint64_t now_us) {
   if (heartbeat.term >= ballot_.term) {
@@ -304,8 +300,7 @@ void Core::on_peer_gone(NodeId peer, std::uint64_t now_us) {
   if (!halted_ && role_ != Role::leader && peer == upstream_.leader()) election_.lost_leader(now_us);
 }
 
-// --- Streams
-// ----------------------------------------------------------------------------------------------------------
+// --- Streams ---------------------------------------------------------------------------------------------------------
 
 void Core::receive(NodeId from, const StreamMessage& message, std::uint64_t now_us) {
   if (halted_ || from == self_) return;
@@ -417,8 +412,7 @@ Core::Frame Core::receive_entries(NodeId from, const EntriesHead& head, std::spa
   return Frame::append;
 }
 
-// --- The disk
-// ---------------------------------------------------------------------------------------------------------
+// --- The disk --------------------------------------------------------------------------------------------------------
 
 void Core::on_persisted(std::uint64_t version, std::uint64_t now_us) {
   if (halted_) return;
@@ -486,8 +480,7 @@ void Core::settle(std::uint64_t now_us) {
   upstream_.lost(now_us);  // the leader is told by a new session
 }
 
-// --- Leading
-// ----------------------------------------------------------------------------------------------------------
+// --- Leading ---------------------------------------------------------------------------------------------------------
 
 std::optional<Stamp> Core::stamp() const {
   if (halted_ || !leader_ || !leader_->may_append()) return std::nullopt;
@@ -525,8 +518,7 @@ bool Core::read_index(std::uint64_t token, std::uint64_t now_us) {
   return !halted_ && leader_ && leader_->read_index(token, now_us);
 }
 
-// --- Commit
-// -----------------------------------------------------------------------------------------------------------
+// --- Commit ----------------------------------------------------------------------------------------------------------
 
 void Core::advance_commit(Index to) { commit_ = std::max(commit_, to); }
 

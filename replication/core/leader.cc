@@ -40,8 +40,7 @@ Index Leader::quorum_durable() const {
   return quorum_value(std::move(durable));
 }
 
-// --- Sessions
-// ---------------------------------------------------------------------------------------------------------
+// --- Sessions --------------------------------------------------------------------------------------------------------
 
 void Leader::refuse(NodeId to, const Hello& hello, RefuseReason reason) {
   switch (reason) {
@@ -149,8 +148,7 @@ void Leader::send_commits() {
   }
 }
 
-// --- Leadership
-// -------------------------------------------------------------------------------------------------------
+// --- Leadership ------------------------------------------------------------------------------------------------------
 
 void Leader::send_heartbeats(std::uint64_t now_us) {
   ++heartbeat_seq_;

@@ -27,8 +27,7 @@ struct SessionId {
 // What a node says of its own disk. slow: a write is older than half the stall limit; stalled: older than all of it.
 enum class DiskState : std::uint8_t { healthy, slow, stalled };
 
-// --- Control
-// ----------------------------------------------------------------------------------------------------------
+// --- Control ---------------------------------------------------------------------------------------------------------
 
 enum class VoteReason : std::uint8_t { timeout, stream_dead, transfer };
 
@@ -78,8 +77,7 @@ struct TimeoutNow {
   LogEnd log;
 };
 
-// --- Stream
-// -----------------------------------------------------------------------------------------------------------
+// --- Stream ----------------------------------------------------------------------------------------------------------
 
 // Follower to leader, first in a session.
 struct Hello {

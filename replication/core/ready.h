@@ -5,21 +5,20 @@
 //
 //   1. persist      write term and vote; when they are durable call on_persisted(version).
 //   2. truncate_to  cut the log there; when no power cut can bring the rest back call on_truncated(). Until then the
-//   log
-//                   takes no batches, and the replica keeps back what arrives on the stream (Core::takes_entries()).
-//   3. append_noop  stamp a NOOP with Core::stamp(), append it, call on_appended(); as soon as the log takes it.
+//                   log takes no batches, and the replica keeps back what arrives on the stream
+//                   (Core::receive_entries() says `wait`).
+//   3. append_noop  stamp a NOOP with Core::stamp_noop(), append it, call on_appended(); as soon as the log takes it.
 //   4. look_up      find the digest behind each of these batches, call on_digest(); at once or later.
 //   5. closed       these sessions are over: forget what is queued for them, and what arrives on them.
 //   6. send         may leave now. What must wait for 1 is not in here before on_persisted() (inv:D2), and an ack is
-//   not in
-//                   here before the sync that it speaks of (proto:P6): the core holds back, the replica just sends.
+//                   not in here before the sync that it speaks of (proto:P6): the core holds back, the replica sends.
 //   7. reads        answers to read_index().
-//   8. settled, halt  see there.
+//   8. settled, halt: see there.
 //
 // Batches take another way, so that their bytes never pass through here:
-//   leader     stamp() -> wal::Log::append -> on_appended();  next_send(peer) -> read the log, send the frame ->
-//   on_sent() follower   receive_entries(head, entries) true -> append them all both       on_durable(index) when a
-//   sync has covered them
+//   leader     stamp() -> wal::Log::append -> on_appended();  next_send(peer) -> read the log, send -> on_sent()
+//   follower   receive_entries(head, entries) says `append` -> append them all
+//   both       on_durable(index) when a sync has covered them
 //
 // Thread: shard.
 

@@ -70,8 +70,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
   bool given_ = false;
 };
 
-// --- What there is
-// ----------------------------------------------------------------------------------------------------
+// --- What there is ---------------------------------------------------------------------------------------------------
 
 LogConfig config_in_force(Server& server, const replication::LogConfig& config) {
   const replication::Limits& limits = server.shard().limits();
@@ -141,8 +140,7 @@ LogPage page_of(Server& server, const ListLogs& request) {
   return page;
 }
 
-// --- Changes
-// ----------------------------------------------------------------------------------------------------------
+// --- Changes ---------------------------------------------------------------------------------------------------------
 
 // What this release cannot keep is refused, never ignored.
 Result<replication::LogConfig> checked(const LogConfig& config, const replication::Limits& limits) {

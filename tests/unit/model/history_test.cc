@@ -162,8 +162,7 @@ TEST(HistoryCheck, ARetryIsOneAppend) {
   for (const Violation& v : check_history(history)) ADD_FAILURE() << describe(v.fault) << ": " << v.what;
 }
 
-// --- Against a search through all orders
-// -------------------------------------------------------------------------------
+// --- Against a search through all orders -----------------------------------------------------------------------------
 
 // Is there an order of the operations that fits real time, in which a log answers as it did and ends as the dump says?
 class Search {
