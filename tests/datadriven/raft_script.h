@@ -39,8 +39,7 @@
 //   start N
 //   wipe N / damage N TO            of a node that is down: an empty disk / a log that lost what it acknowledged
 //   write N TERM... [term=T]        of a node that is down: its log holds batches of these terms (1 or 3..5), its
-//   ballot
-//                                   is of T
+//                                   ballot is of T
 //   fail_append N                   the log of N did not take a batch
 //
 //   status / logs / flows N         what the nodes say / terms of their batches / a leader's view of its followers
@@ -55,12 +54,12 @@
 // not hold and a broken invariant are printed as "FAILED ...", end the script, and are failed().
 
 #include <memory>
-#include <set>
 #include <sstream>
 #include <string>
-#include <utility>
-#include <vector>
 
+#include "tests/datadriven/raft_network.h"
+#include "tests/datadriven/raft_report.h"
+#include "tests/datadriven/raft_settling.h"
 #include "tests/datadriven/script.h"
 #include "tests/model/core_world.h"
 
@@ -74,66 +73,29 @@ class RaftScript {
   const std::string& failed() const { return failed_; }
 
  private:
-  struct Link {
-    NodeId from;
-    NodeId to;
-  };
-  struct Stash {
-    std::vector<model::Letter> letters;
-    std::vector<std::pair<model::StreamKey, model::Frame>> frames;
-  };
-  // What may be picked from what is in flight.
-  struct Pick {
-    Link link;
-    std::string what;
-    std::size_t count = 0;
-    bool keep = false;
-  };
-
   void carry_out(const Command& command);
   bool try_client(const Command& command);
-  bool try_network(const Command& command);
+  bool try_time(const Command& command);
   bool try_disk(const Command& command);
   void make(const Command& command);
-  void elect(NodeId node);
   void propose(const Command& command);
-  void deliver(const Pick& pick);
-  void drop(const Pick& pick);
-  void lose(const Pick& pick);
-  void stash(const std::string& name, const Pick& pick);
-  void replay(const std::string& name);
-  void set_cut(const Command& command);
-  void settle();
-  bool settle_once();
-  bool settle_disks();
-  bool settle_letters();
-  bool settle_streams();
-  void run_for(std::uint64_t us);
-  void tick(const std::string& who);
+  void send(const Command& command);
   void expect(const Command& command);
   void expect_leader(const std::string& who);
-  bool in_flight(const Pick& pick) const;
-  void show_changes();
-  void show_logs();
-  void show_flows(NodeId node);
+  void expect_committed(const Command& command);
+  void expect_refused(const Command& command);
+  void expect_words(const Command& command);
   void fail(const std::string& what);
-
-  bool letter_fits(const model::Letter& letter, const Pick& pick) const;
-  bool frame_fits(const model::StreamKey& key, const Pick& pick) const;
-  Pick pick_of(const Command& command, std::size_t from) const;
   model::CoreWorld& world();
-  bool awake(NodeId node) const { return world_->up(node) && !paused_.contains(node); }
 
   std::unique_ptr<model::CoreWorld> world_;
   std::ostringstream out_;
+  RaftNetwork network_{out_};
+  RaftSettling settling_;
+  RaftReport report_;
   std::string failed_;
-  std::size_t frame_batches_ = 1'000;
   bool trace_ = false;  // of bulk commands
   bool telling_ = true;  // now
-  std::set<NodeId> held_;
-  std::set<NodeId> paused_;
-  std::map<std::string, Stash> stashes_;
-  std::map<NodeId, std::string> shown_;
 };
 
 }  // namespace walraft
