@@ -219,7 +219,7 @@ void Leader::on_heartbeat_reply(NodeId from, const HeartbeatReply& reply, std::u
   flow->heard_disk(reply.disk);
   auto& proven = proven_[from];
   proven = std::max(proven, reply.seq);
-  answer_reads();
+  answer_reads(now_us);
   if (mutant(Mutant::h3_raw_last_index_counts) && flow->state() == PeerFlow::State::streaming) {
     Ack raw{
         .session = flow->session(), .term = term_, .end = flow->next(), .durable = std::min(reply.end, flow->next())};
@@ -243,24 +243,31 @@ bool Leader::read_index(std::uint64_t token, std::uint64_t now_us) {
   }
   // The round that proves it starts after the read: a heartbeat that is under way proves nothing.
   reads_.push_back({token, view_.commit, heartbeat_seq_ + 1});
-  send_heartbeats(now_us);
-  answer_reads();
+  answer_reads(now_us);
   return true;
 }
 
-void Leader::answer_reads() {
-  if (reads_.empty()) return;
+void Leader::answer_reads(std::uint64_t now_us) {
+  while (!reads_.empty()) {
+    const std::uint64_t proven = proven_seq();
+    while (!reads_.empty() && reads_.front().seq <= proven) {
+      outbox_.answer({reads_.front().token, reads_.front().commit});
+      reads_.pop_front();
+    }
+    // One round is under way, and who came since waits for the next one. If its answers are lost, that is the next beat.
+    if (reads_.empty() || reads_.front().seq <= heartbeat_seq_) return;
+    send_heartbeats(now_us);
+  }
+}
+
+std::uint64_t Leader::proven_seq() const {
   std::vector<std::uint64_t> seqs;
   for (const Member& member : view_.membership.active().members) {
     if (!member.voter) continue;
     const auto at = proven_.find(member.node);
     seqs.push_back(member.node == view_.self ? heartbeat_seq_ : at == proven_.end() ? 0 : at->second);
   }
-  const std::uint64_t proven = quorum_value(std::move(seqs));
-  while (!reads_.empty() && reads_.front().seq <= proven) {
-    outbox_.answer({reads_.front().token, reads_.front().commit});
-    reads_.pop_front();
-  }
+  return quorum_value(std::move(seqs));
 }
 
 void Leader::refuse_reads() {

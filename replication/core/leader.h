@@ -81,8 +81,8 @@ class Leader {
   // Heartbeats, pings, limits. Says if the role is to end.
   std::optional<Resignation> tick(std::uint64_t now_us);
   void on_heartbeat_reply(NodeId from, const HeartbeatReply& reply, std::uint64_t now_us);
-  // Proves leadership, then answers with the commit index of now (ReadIndex, Ongaro 2014, 6.4). False: not yet, the
-  // NOOP is not committed.
+  // Proves leadership, then answers with the commit index of now (ReadIndex, Ongaro 2014, 6.4). Reads that come while
+  // a round of heartbeats is under way for others share the next one. False: not yet, the NOOP is not committed.
   bool read_index(std::uint64_t token, std::uint64_t now_us);
   void refuse_reads();
   // Hands over to `to`, which must be a voter. Appends pause until it takes over, or for ET.
@@ -108,7 +108,8 @@ class Leader {
   void close(NodeId peer, PeerFlow& flow, std::optional<CloseReason> tell);
   void send_heartbeats(std::uint64_t now_us);
   void go_on_with_transfer(std::uint64_t now_us);
-  void answer_reads();
+  void answer_reads(std::uint64_t now_us);
+  std::uint64_t proven_seq() const;  // the last round of heartbeats that a majority answered
   std::optional<Resignation> check_quorum(std::uint64_t now_us);
   bool others_are_healthy(std::uint64_t now_us) const;
   PeerFlow* find(NodeId peer) {
