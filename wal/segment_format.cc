@@ -1,7 +1,6 @@
 #include "wal/segment_format.h"
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
 
 #include "wal/base/check.h"
@@ -150,8 +149,7 @@ Result<SegmentHeader> decode_segment_header(ByteView block) {
   header.segment_bytes = reader.get<std::uint64_t>();
   header.start = reader.get_point();
   header.created_us = reader.get<std::int64_t>();
-  if (header.segment_bytes < kSegmentBytesMin || header.segment_bytes > kSegmentBytesMax ||
-      !std::has_single_bit(header.segment_bytes)) {
+  if (!is_segment_size(header.segment_bytes)) {
     return error(Code::corrupt, "the segment header claims an impossible size");
   }
   return header;

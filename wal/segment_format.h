@@ -10,6 +10,7 @@
 //
 // Any thread; nothing here allocates but the footer.
 
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,6 +30,9 @@ inline constexpr std::uint32_t kFooterMagic = 0x544f4f46;  // "FOOT"
 
 inline constexpr std::uint64_t kSegmentBytesMin = 64u << 10;
 inline constexpr std::uint64_t kSegmentBytesMax = 1u << 30;
+constexpr bool is_segment_size(std::uint64_t bytes) {
+  return bytes >= kSegmentBytesMin && bytes <= kSegmentBytesMax && std::has_single_bit(bytes);
+}
 inline constexpr std::uint64_t kSegmentHeaderBytes = 192;     // used in each copy; the rest of the block is zero
 inline constexpr std::uint64_t kFramesPosition = 2 * kBlockBytes;
 inline constexpr std::uint64_t kFrameAlignment = 8;

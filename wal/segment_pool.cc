@@ -1,7 +1,6 @@
 #include "wal/segment_pool.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "wal/base/check.h"
@@ -82,8 +81,7 @@ Result<void> SegmentPool::adopt(const std::vector<std::uint64_t>& unused, std::u
       if (!size) return std::unexpected(std::move(size.error()));
       // A crash may have come before its blocks were durable, so they are asked for again. A log
       // without a segment keeps any that it has: a directory without files means that they are lost.
-      const bool only_one = last_used == 0 && ready_.empty() && std::has_single_bit(*size) &&
-                            *size >= kSegmentBytesMin && *size <= kSegmentBytesMax;
+      const bool only_one = last_used == 0 && ready_.empty() && is_segment_size(*size);
       if ((*size == next_segment_bytes_ || only_one) && (*file)->allocate(*size)) {
         auto ready = write_zeros(**file, 0, kFramesPosition);
         if (ready) ready = (*file)->sync();

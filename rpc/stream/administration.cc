@@ -7,11 +7,11 @@
 #include "rpc/wire/administration.h"
 #include "rpc/wire/messages.h"
 #include "wal/batch.h"
+#include "wal/segment_format.h"
 
 namespace walraft::rpc {
 namespace {
 
-constexpr std::uint64_t kSegmentBytesMin = 64u << 10, kSegmentBytesMax = 1u << 30;
 constexpr std::uint64_t kSlowWriteUs = 5'000'000;  // a disk that has not finished a write for so long is not well
 
 std::string place(const std::string& log) { return "log \"" + log + "\""; }
@@ -158,7 +158,7 @@ Result<replication::LogConfig> checked(const LogConfig& config, const replicatio
   if (config.require_epoch)
     return refuse("require_epoch", "is not supported by this release, which has no writer epochs");
   const std::uint64_t segment = config.segment_bytes;
-  if (segment != 0 && (segment < kSegmentBytesMin || segment > kSegmentBytesMax || (segment & (segment - 1)) != 0)) {
+  if (segment != 0 && !wal::is_segment_size(segment)) {
     return refuse("segment_bytes", "is " + std::to_string(segment) + "; it must be a power of two from 64KiB to 1GiB");
   }
   const std::uint32_t record_max = std::min(wal::kRecordBytesMax, limits.batch_bytes_max);

@@ -120,6 +120,15 @@ TEST(SegmentFormat, a_newer_version_is_told_from_damage) {
   }
 }
 
+TEST(SegmentFormat, a_segment_size_is_a_power_of_two_from_64_KiB_to_1_GiB) {
+  for (unsigned shift = 0; shift < 64; ++shift) {
+    EXPECT_EQ(is_segment_size(std::uint64_t{1} << shift), shift >= 16 && shift <= 30) << shift;
+  }
+  for (const std::uint64_t bytes : {0u, 65'535u, 65'537u, 96u << 10, 3u << 20, (1u << 30) - 1, (1u << 30) + 1}) {
+    EXPECT_FALSE(is_segment_size(bytes)) << bytes;
+  }
+}
+
 TEST(SegmentFormat, arbitrary_bytes_decode_to_nothing) {
   sim::SimRng rng(1);
   std::vector<std::byte> bytes(kBlockBytes);
