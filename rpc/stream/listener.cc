@@ -140,7 +140,7 @@ struct Listener::Inside : std::enable_shared_from_this<Inside> {
       if (failed) return self->back_off(failed);
       // The kernel gives the lowest number that is free: as many descriptors as this are open.
       if (socket.native_handle() >= self->descriptor_limit) {
-        ++self->refused;
+        self->on_refuse();
       } else {
         self->on_accept(std::make_unique<TcpStream>(std::move(socket)));
       }
@@ -151,7 +151,7 @@ struct Listener::Inside : std::enable_shared_from_this<Inside> {
   // The connections that are open go on; who comes now is closed rather than kept waiting.
   void back_off(ErrorCode why) {
     if (why == boost::system::errc::too_many_files_open || why == boost::system::errc::too_many_files_open_in_system) {
-      ++refused;
+      on_refuse();
       if (spare >= 0) ::close(std::exchange(spare, -1));
       ErrorCode ignored;
       acceptor.non_blocking(true, ignored);
@@ -169,9 +169,9 @@ struct Listener::Inside : std::enable_shared_from_this<Inside> {
   tcp::acceptor acceptor;
   Loop::Timer retry;
   OnAccept on_accept;
+  Loop::Task on_refuse;
   int descriptor_limit = INT_MAX;
   int spare = -1;
-  std::uint64_t refused = 0;
 };
 
 Result<std::unique_ptr<Listener>> Listener::bind(AsioLoop& loop, const std::string& address) {
@@ -189,9 +189,10 @@ Result<std::unique_ptr<Listener>> Listener::bind(AsioLoop& loop, const std::stri
   return std::unique_ptr<Listener>(new Listener(std::move(inside)));
 }
 
-Result<void> Listener::listen(OnAccept on_accept) {
+Result<void> Listener::listen(OnAccept on_accept, Loop::Task on_refuse) {
   ErrorCode failed;
   inside_->on_accept = std::move(on_accept);
+  inside_->on_refuse = std::move(on_refuse);
   inside_->acceptor.listen(asio::socket_base::max_listen_connections, failed);
   if (failed) return inside_->fail("listen on", failed);
   inside_->accept();
@@ -208,7 +209,5 @@ std::uint16_t Listener::port() const {
   ErrorCode ignored;
   return inside_->acceptor.local_endpoint(ignored).port();
 }
-
-std::uint64_t Listener::refused() const { return inside_->refused; }
 
 }  // namespace walraft::rpc

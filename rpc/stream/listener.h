@@ -27,12 +27,12 @@ class Listener {
   // ("[::]:7400" listens on both families); port 0 takes a free one.
   // Errors: `exists` if the address is in use, `invalid` if it is no address, `failed` for the rest.
   static Result<std::unique_ptr<Listener>> bind(AsioLoop& loop, const std::string& address);
-  // Listens and accepts, from now on; once. Errors: `exists` if another process was faster, `failed`.
-  Result<void> listen(OnAccept on_accept);
+  // Listens and accepts, from now on; once. `on_refuse` runs for each connection that is closed for want of descriptors.
+  // Errors: `exists` if another process was faster, `failed`.
+  Result<void> listen(OnAccept on_accept, Loop::Task on_refuse);
   ~Listener();  // stops accepting
 
   std::uint16_t port() const;
-  std::uint64_t refused() const;  // for want of descriptors
 
  private:
   struct Inside;

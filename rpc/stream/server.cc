@@ -29,7 +29,8 @@ Result<std::unique_ptr<Server>> Server::start(AsioLoop& loop, std::unique_ptr<Li
       options);
   server->listener_ = std::move(listener);
   auto listening = server->listener_->listen(
-      [s = server.get()](std::unique_ptr<ByteStream> stream) { s->accept(std::move(stream)); });
+      [s = server.get()](std::unique_ptr<ByteStream> stream) { s->accept(std::move(stream)); },
+      [s = server.get()] { ++s->stats_.connections_without_descriptor; });
   if (!listening) return std::unexpected(std::move(listening.error()));
   return server;
 }

@@ -42,6 +42,7 @@ struct ServerOptions {
 struct ServerStats {
   std::uint64_t connections_accepted = 0;
   std::uint64_t connections_refused = 0;  // above connections_max, or above what one machine may have of it
+  std::uint64_t connections_without_descriptor = 0;  // closed: see Listener
   std::uint64_t protocol_errors = 0;      // connections ended because of what they sent
   std::uint64_t timeouts = 0;             // connections ended because of what they did not send, or not take
   std::size_t queue_bytes_max = 0;        // that any connection ever had waiting to be sent

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pathlib
 import random
+import re
 import signal
 import socket
 import struct
@@ -223,6 +224,8 @@ def out_of_descriptors():
                 time.sleep(0.05)
             open_now = descriptors(node)
             expect(limit * 3 // 4 - 2 <= open_now <= limit * 3 // 4 + 12, f"{open_now} of {limit} descriptors are open")
+            gear.wait_until(lambda: any(re.search(r" warning connections refused: 0 above .*, [1-9]\d* for want of file desc", line)
+                                        for line in node.said), "the log says that connections are refused")
             for request in range(1, 101):  # 20 MB: segments are made, sealed and read
                 peer.send(sp.append(1, request, log_id, b"g" * 200_000))
                 kind, _, payload = peer.next()

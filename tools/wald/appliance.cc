@@ -16,6 +16,7 @@
 #include "rpc/stream/asio_loop.h"
 #include "rpc/stream/listener.h"
 #include "rpc/stream/server.h"
+#include "tools/refusal_notices.h"
 #include "tools/space_forecast.h"
 #include "tools/wald/log.h"
 #include "tools/wald/notify.h"
@@ -204,6 +205,11 @@ class Appliance {
   void tick() {
     shard_->tick();
     if (ticks_++ % kSpaceTicks == 0) look_at_space();
+    const rpc::ServerStats& stats = server_->stats();
+    if (const auto notice = refusal_notices_.look(system_clock().monotonic_us(), stats.connections_refused,
+                                                  stats.connections_without_descriptor)) {
+      log_warn(*notice);
+    }
     if (!shard_->reserve_held() && data_->ballast().state() == wal::Ballast::State::released &&
         ++ticks_without_reserve_ % kReserveTicks == 0) {
       data_->ballast().restore([this](const Result<void>& restored) {
@@ -279,6 +285,7 @@ class Appliance {
   std::shared_ptr<wal::Directory> space_directory_;  // the background thread's
   wal::Space space_;
   SpaceForecast forecast_;
+  RefusalNotices refusal_notices_;
   bool looking_at_space_ = false;
   unsigned ticks_ = 0;
   int idle_steps_ = 0;
