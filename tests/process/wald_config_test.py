@@ -37,7 +37,7 @@ WRONG = {
     "logging.format": [('"xml"', "allowed are text, json"), ("1", "text in quotes")],
 }
 
-# Another good value of each key that wants a restart.
+# Another good value of each key: those that want a restart, and those that are taken over.
 OTHER = {
     "node.id": "2",
     "node.data_dir": '"/elsewhere"',
@@ -53,7 +53,13 @@ OTHER = {
     "storage.sync": '"buffered"',
     "logging.format": '"json"',
 }
-TAKEN_OVER = {"limits.record_bytes_max", "limits.batch_bytes_max", "limits.inflight_bytes_max", "limits.connections_max", "logging.level"}
+TAKEN_OVER = {
+    "limits.record_bytes_max": '"2MiB"',
+    "limits.batch_bytes_max": '"3MiB"',
+    "limits.inflight_bytes_max": '"32MiB"',
+    "limits.connections_max": "5",
+    "logging.level": '"debug"',
+}
 ONE_VALUE = {"listen.http_hosts", "auth.mode", "raft.election_timeout"}  # is all that this release takes
 
 
@@ -143,8 +149,24 @@ def sighup_takes_over_level_and_limits():
             expect(log.read_text() == before, f"the level did not change: {log.read_text()[len(before):]}")
 
 
+def refused_connections_are_said():
+    with scratch() as folder:
+        base = free_port_base()
+        path = folder / "wald.toml"
+        path.write_text(configuration(folder, base).replace("connections_max = 4096", "connections_max = 1"))
+        log = folder / "log"
+        with open(log, "wb") as errors, running([program("wald"), "--config", path], stderr=errors) as wald:
+            wait_until(lambda: "ready: stream" in log.read_text(), "wald is ready")
+            with socket.create_connection(("127.0.0.1", base), timeout=20):
+                for _ in range(3):
+                    with socket.create_connection(("127.0.0.1", base), timeout=20) as refused:
+                        expect(b"limits.connections_max" in refused.recv(1000), "it is told")
+                wait_until(lambda: " warning connections refused: " in log.read_text(), "it is said")
+            expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
+
+
 def sighup_names_every_key_that_wants_a_restart():
-    expect(OTHER.keys() | TAKEN_OVER | ONE_VALUE == WRONG.keys(), f"keys of unknown kind: {WRONG.keys() - OTHER.keys()}")
+    expect(OTHER.keys() | TAKEN_OVER.keys() | ONE_VALUE == WRONG.keys(), f"keys of unknown kind: {WRONG.keys() - OTHER.keys()}")
     with scratch() as folder:
         base = free_port_base()
         path = folder / "wald.toml"
@@ -154,13 +176,15 @@ def sighup_names_every_key_that_wants_a_restart():
         with open(log, "wb") as errors, running([program("wald"), "--config", path], stderr=errors) as wald:
             wait_until(lambda: "ready: stream" in log.read_text(), "wald is ready")
             lines = good.splitlines()
-            for key, value in OTHER.items():
+            for key, value in (OTHER | TAKEN_OVER).items():
                 lines, _ = lines_with(lines, key, value)
             path.write_text("\n".join(lines) + "\n")
             wald.send_signal(signal.SIGHUP)
             wait_until(lambda: "SIGHUP: took over" in log.read_text(), "the other values are read")
             unsaid = [key for key in OTHER if f"SIGHUP: {key} has changed" not in log.read_text()]
             expect(not unsaid, f"want a restart, and nothing says so: {unsaid}")
+            said = [key for key in TAKEN_OVER if f"SIGHUP: {key} has changed" in log.read_text()]
+            expect(not said, f"are taken over, and said to want a restart: {said}")
             expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
 
 
@@ -204,4 +228,4 @@ def a_port_in_use_makes_no_data_directory():
 if __name__ == "__main__":
     gear.main(*((PREFIX + test.__name__, test) for test in (
         every_key_says_what_is_wrong, sighup_takes_over_level_and_limits, sighup_names_every_key_that_wants_a_restart,
-        sighup_leaves_dev_alone, status_says_where_the_member_is_reached, a_port_in_use_makes_no_data_directory)))
+        refused_connections_are_said, sighup_leaves_dev_alone, status_says_where_the_member_is_reached, a_port_in_use_makes_no_data_directory)))

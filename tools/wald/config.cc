@@ -6,28 +6,16 @@
 #include <cctype>
 #include <charconv>
 #include <fstream>
-#include <functional>
 #include <iterator>
-#include <map>
-#include <optional>
-#include <sstream>
 
+#include "tools/units.h"
 #include "wal/batch.h"
+#include "wal/segment_format.h"
 
 namespace walraft::wald {
 namespace {
 
 constexpr std::uint64_t kKiB = 1u << 10, kMiB = 1u << 20, kGiB = 1u << 30;
-
-std::optional<std::uint64_t> parse_bytes(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (failed != std::errc() || text.empty()) return std::nullopt;
-  const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
-  const std::uint64_t factor = unit.empty() || unit == "B" ? 1 : unit == "KiB" ? kKiB : unit == "MiB" ? kMiB : unit == "GiB" ? kGiB : 0;
-  if (factor == 0 || number > UINT64_MAX / factor) return std::nullopt;
-  return number * factor;
-}
 
 // Reads one file: finds the first thing that is wrong, and where.
 class Parser {
@@ -249,11 +237,12 @@ class Parser {
   bool read_storage(const toml::table& root) {
     const toml::table* storage;
     if (!section(root, "storage", {"segment_bytes", "reserve_bytes", "sync"}, storage) ||
-        !bytes(*storage, "storage.segment_bytes", "segment_bytes", 64 * kKiB, kGiB, "64KiB to 1GiB", config_.segment_bytes) ||
+        !bytes(*storage, "storage.segment_bytes", "segment_bytes", wal::kSegmentBytesMin, wal::kSegmentBytesMax,
+               "64KiB to 1GiB", config_.segment_bytes) ||
         !choice(*storage, "storage.sync", "sync", {"auto", "direct", "buffered"}, config_.sync)) {
       return false;
     }
-    if ((config_.segment_bytes & (config_.segment_bytes - 1)) != 0) {
+    if (!wal::is_segment_size(config_.segment_bytes)) {
       return fail(*storage->get("segment_bytes"), "storage.segment_bytes", "must be a power of two, like \"64MiB\"");
     }
     config_.first_segment_bytes = std::min(config_.first_segment_bytes, config_.segment_bytes);
@@ -276,9 +265,12 @@ class Parser {
 
   bool read_limits(const toml::table& root) {
     const toml::table* limits;
-    return section(root, "limits", {"record_bytes_max", "batch_bytes_max", "inflight_bytes_max", "connections_max"}, limits) &&
-           bytes(*limits, "limits.record_bytes_max", "record_bytes_max", 1, 8 * kMiB, "1B to 8MiB", config_.record_bytes_max) &&
-           bytes(*limits, "limits.batch_bytes_max", "batch_bytes_max", 1, 8 * kMiB, "1B to 8MiB", config_.batch_bytes_max) &&
+    return section(root, "limits", {"record_bytes_max", "batch_bytes_max", "inflight_bytes_max", "connections_max"},
+                   limits) &&
+           bytes(*limits, "limits.record_bytes_max", "record_bytes_max", 1, wal::kRecordBytesMax, "1B to 8MiB",
+                 config_.record_bytes_max) &&
+           bytes(*limits, "limits.batch_bytes_max", "batch_bytes_max", 1, 8 * kMiB, "1B to 8MiB",
+                 config_.batch_bytes_max) &&
            bytes(*limits, "limits.inflight_bytes_max", "inflight_bytes_max", 16 * kMiB, 64 * kGiB, "16MiB to 64GiB",
                  config_.inflight_bytes_max) &&
            number(*limits, "limits.connections_max", "connections_max", 1, 1'000'000, config_.connections_max);
@@ -302,6 +294,43 @@ class Parser {
   std::string path_;
   Config& config_;
   std::string wrong_;
+};
+
+// A key of the file, and when another value of it is taken.
+enum class When { running, restart };
+struct Key {
+  const char* name;
+  When when;
+  bool (*same)(const Config&, const Config&);
+  void (*take)(Config& to, const Config& from);
+};
+
+template <auto kField>
+constexpr Key key(const char* name, When when) {
+  return {name, when, [](const Config& a, const Config& b) { return a.*kField == b.*kField; },
+          [](Config& to, const Config& from) { to.*kField = from.*kField; }};
+}
+
+// Those that may have several values in this release.
+constexpr Key kKeys[] = {
+    key<&Config::node_id>("node.id", When::restart),
+    key<&Config::data_dir>("node.data_dir", When::restart),
+    key<&Config::zone>("node.zone", When::restart),
+    key<&Config::cluster_name>("cluster.name", When::restart),
+    key<&Config::members>("cluster.members", When::restart),
+    key<&Config::listen_stream>("listen.stream", When::restart),
+    key<&Config::listen_control>("listen.control", When::restart),
+    key<&Config::listen_http>("listen.http", When::restart),
+    key<&Config::insecure>("listen.insecure", When::restart),
+    key<&Config::segment_bytes>("storage.segment_bytes", When::restart),
+    key<&Config::reserve_bytes>("storage.reserve_bytes", When::restart),
+    key<&Config::sync>("storage.sync", When::restart),
+    key<&Config::record_bytes_max>("limits.record_bytes_max", When::running),
+    key<&Config::batch_bytes_max>("limits.batch_bytes_max", When::running),
+    key<&Config::inflight_bytes_max>("limits.inflight_bytes_max", When::running),
+    key<&Config::connections_max>("limits.connections_max", When::running),
+    key<&Config::log_level>("logging.level", When::running),
+    key<&Config::log_format>("logging.format", When::restart),
 };
 
 }  // namespace
@@ -351,27 +380,14 @@ Result<Config> dev_config(const std::string& data_dir, int port_base) {
 }
 
 void take_over(Config& running, const Config& wanted, std::vector<std::string>& ignored) {
-  running.log_level = wanted.log_level;
-  running.record_bytes_max = wanted.record_bytes_max;
-  running.batch_bytes_max = wanted.batch_bytes_max;
-  running.inflight_bytes_max = wanted.inflight_bytes_max;
-  running.connections_max = wanted.connections_max;
-  const auto compare = [&](const char* key, const auto& here, const auto& there) {
-    if (here != there) ignored.emplace_back(key);
-  };
-  compare("node.id", running.node_id, wanted.node_id);
-  compare("node.data_dir", running.data_dir, wanted.data_dir);
-  compare("node.zone", running.zone, wanted.zone);
-  compare("cluster.name", running.cluster_name, wanted.cluster_name);
-  compare("cluster.members", running.members, wanted.members);
-  compare("listen.stream", running.listen_stream, wanted.listen_stream);
-  compare("listen.control", running.listen_control, wanted.listen_control);
-  compare("listen.http", running.listen_http, wanted.listen_http);
-  compare("listen.insecure", running.insecure, wanted.insecure);
-  compare("storage.segment_bytes", running.segment_bytes, wanted.segment_bytes);
-  compare("storage.reserve_bytes", running.reserve_bytes, wanted.reserve_bytes);
-  compare("storage.sync", running.sync, wanted.sync);
-  compare("logging.format", running.log_format, wanted.log_format);
+  for (const Key& key : kKeys) {
+    if (key.same(running, wanted)) continue;
+    if (key.when == When::running) {
+      key.take(running, wanted);
+    } else {
+      ignored.emplace_back(key.name);
+    }
+  }
 }
 
 std::string_view default_config() {
