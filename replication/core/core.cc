@@ -195,8 +195,11 @@ void Core::become_leader(Term campaign, std::uint64_t now_us) {
   CHECK(role_ == Role::candidate && campaign == ballot_.term && ballot_.vote == self_, campaign, ballot_.term);
   election_.stop();
   role_ = Role::leader;
-  leader_.emplace(campaign, Leader::View{self_, incarnation_, timing_, log_, membership_, commit_, durable_, disk_},
-                  outbox_, now_us);
+  if (election_.reason() == VoteReason::transfer) hand_over_from_us_ = now_us + timing_.hand_over_rest_us();
+  leader_.emplace(
+      campaign,
+      Leader::View{self_, incarnation_, timing_, log_, membership_, commit_, durable_, disk_, hand_over_from_us_},
+      outbox_, now_us);
 }
 
 // --- Votes -----------------------------------------------------------------------------------------------------------

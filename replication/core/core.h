@@ -200,6 +200,7 @@ class Core {
   DiskState disk_ = DiskState::healthy;
   std::uint64_t disk_sick_us_ = 0;  // when it was last not healthy
   bool quarantined_ = false;  // resigned for its disk (proto:P24)
+  std::uint64_t hand_over_from_us_ = 0;  // not before, for a slow disk of our own
   std::uint64_t leader_known_us_ = 0;  // when there was last a leader, itself included
   std::uint64_t campaign_version_ = 0;  // of the ballot with our vote for ourselves
   std::pair<std::uint64_t, std::uint64_t> heartbeat_seen_;  // incarnation and seq, of the leader (proto:P20)

@@ -172,8 +172,25 @@ std::optional<Resignation> Leader::tick(std::uint64_t now_us) {
     if (flow.silent(now_us, view_.timing)) close(peer, flow, CloseReason::replaced);
   }
   if (now_us >= heartbeat_at_us_) send_heartbeats(now_us);
+  hand_over_slow_disk(now_us);
   go_on_with_transfer(now_us);
   return std::nullopt;
+}
+
+// H1: rather than wait for the stall. To the voter that has most, of those that said in this term that their disks are
+// well and that have all that is committed.
+void Leader::hand_over_slow_disk(std::uint64_t now_us) {
+  if (view_.disk == DiskState::healthy || transfer_ || now_us < view_.hand_over_from_us) return;
+  std::optional<NodeId> best;
+  for (const auto& [peer, flow] : peers_) {
+    const bool able = view_.membership.active().is_voter(peer) && proven_.contains(peer) &&
+                      flow.disk() == DiskState::healthy && flow.fresh(now_us, view_.timing) &&
+                      flow.state() == PeerFlow::State::streaming && flow.match() >= view_.commit;
+    if (able && (!best || flow.match() > peers_.at(*best).match())) best = peer;
+  }
+  if (!best || !transfer(*best, now_us)) return;
+  PROBE("leader with a slow disk hands over");
+  view_.hand_over_from_us = now_us + view_.timing.hand_over_rest_us();
 }
 
 // H1, proto:P11: the others make a majority without this node, and their disks are well.

@@ -51,6 +51,7 @@ class Leader {
     const Index& commit;
     const Index& durable;
     const DiskState& disk;
+    std::uint64_t& hand_over_from_us;  // not before, for a slow disk; outlives the leader
   };
 
   Leader(Term term, const View& view, Outbox& outbox, std::uint64_t now_us);
@@ -107,6 +108,7 @@ class Leader {
   void refuse(NodeId to, const Hello& hello, RefuseReason reason);
   void close(NodeId peer, PeerFlow& flow, std::optional<CloseReason> tell);
   void send_heartbeats(std::uint64_t now_us);
+  void hand_over_slow_disk(std::uint64_t now_us);
   void go_on_with_transfer(std::uint64_t now_us);
   void answer_reads(std::uint64_t now_us);
   std::uint64_t proven_seq() const;  // the last round of heartbeats that a majority answered

@@ -20,6 +20,9 @@ struct Timing {
   constexpr std::uint64_t barred_us() const { return 4 * election_timeout_us; }
   // A leader that gave up for its disk comes back when the disk has been well for this long.
   constexpr std::uint64_t quarantine_us() const { return 2 * disk_stall_us(); }
+  // A leader whose disk is slow hands over, and leadership that was handed over stays for this long: two slow disks do
+  // not pass it to and fro.
+  constexpr std::uint64_t hand_over_rest_us() const { return 60'000'000; }
   constexpr std::uint64_t redial_min_us() const { return 5'000; }
   constexpr std::uint64_t redial_max_us() const { return std::max<std::uint64_t>(election_timeout_us / 2, 5'000); }
 };
