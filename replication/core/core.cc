@@ -472,9 +472,10 @@ void Core::on_digest(Index index, const Digest& digest, std::uint64_t) {
 }
 
 // inv:D6: a log that lost what it acknowledged counts again when it holds all that this leader knows to be committed,
-// with a batch of its own term: it was elected without this node's vote, so that is everything there was.
+// with a batch of its own term: it was elected without this node's vote, so that is everything there was. All of it:
+// what is still on its way may rest on acks of what this log lost.
 void Core::settle(std::uint64_t now_us) {
-  const Index known = follower_commit_.commit();
+  const Index known = follower_commit_.pending();
   if (!suspect_ || upstream_.state() != Upstream::State::streaming) return;
   if (known < log_.base() || durable_ < known || log_.term_before(known) != ballot_.term) return;
   PROBE("suspect log is whole again");
