@@ -1,13 +1,15 @@
 #pragma once
 
 // What the parts of a core want done, collected, and held back until the ballot that it depends on is durable: every
-// message carries the term, so none leaves before the term does survive a power cut (inv:D2).
+// message carries the term, so none leaves before the term does survive a power cut (inv:D2). However long that takes,
+// what is held back stays small: of the answers that repeat, only the newest to each node waits.
 
 #include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "replication/core/ready.h"
 #include "wal/base/mutant.h"
@@ -16,8 +18,14 @@ namespace walraft::replication {
 
 class Outbox {
  public:
-  void send(NodeId to, ControlMessage message) { send_any({to, std::move(message)}); }
-  void send(NodeId to, StreamMessage message) { send_any({to, std::move(message)}); }
+  void send(NodeId to, ControlMessage message) {
+    if (std::holds_alternative<HeartbeatReply>(message)) forget_held<ControlMessage, HeartbeatReply>(to);
+    send_any({to, std::move(message)});
+  }
+  void send(NodeId to, StreamMessage message) {
+    if (std::holds_alternative<Ack>(message)) forget_held<StreamMessage, Ack>(to);
+    send_any({to, std::move(message)});
+  }
 
   // Its version: durable when on_persisted() names it or a later one.
   std::uint64_t persist(const Ballot& ballot) {
@@ -55,6 +63,15 @@ class Outbox {
     } else {
       held_.emplace_back(version_, std::move(envelope));
     }
+  }
+
+  // Says no more than the one that is about to be sent: a leader looks at the newest answer only.
+  template <class Channel, class Answer>
+  void forget_held(NodeId to) {
+    std::erase_if(held_, [&](const auto& held) {
+      const auto* message = std::get_if<Channel>(&held.second.message);
+      return held.second.to == to && message != nullptr && std::holds_alternative<Answer>(*message);
+    });
   }
 
   Ready ready_;
