@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <iostream>
 
-#include "replication/core/quorum.h"
 #include "tests/sim/sim_rng.h"
 
 namespace walraft::replication {
@@ -145,20 +144,6 @@ TEST(LogTerms, SaysTheTermOfEveryBatch) {
         ASSERT_EQ(log.term_before(Index(at)), truth.terms[at - 1]) << "before " << at;
       }
     }
-  }
-}
-
-TEST(Quorum, ValueIsTheLargestThatAMajorityReaches) {
-  sim::SimRng rng(3);
-  for (int round = 0; round < 20'000; ++round) {
-    std::vector<std::uint64_t> values(1 + rng.below(9));
-    for (std::uint64_t& value : values) value = rng.below(10);
-    std::uint64_t truth = 0;
-    for (std::uint64_t candidate = 0; candidate < 10; ++candidate) {
-      const auto reach = std::count_if(values.begin(), values.end(), [&](std::uint64_t v) { return v >= candidate; });
-      if (static_cast<std::size_t>(reach) * 2 > values.size()) truth = candidate;
-    }
-    ASSERT_EQ(quorum_value(values), truth);
   }
 }
 
