@@ -9,6 +9,7 @@
 
 #include "replication/core/log_terms.h"
 #include "wal/base/mutant.h"
+#include "wal/base/probe.h"
 
 namespace walraft::replication {
 
@@ -17,6 +18,7 @@ class FollowerCommit {
   // The log up to `verified` is a prefix of the log of `term`'s leader. True of a restarted node for the term of its
   // last batch, of a leader for its own term, and of a follower after each handshake.
   void verify(Term term, Index verified) {
+    if (term != term_ && pending_ > verified_) PROBE("commit of an older term is forgotten");
     if (term != term_) pending_ = Index();
     term_ = term;
     verified_ = verified;

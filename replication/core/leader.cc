@@ -94,7 +94,10 @@ void Leader::on_digest(Index index, const Digest& digest) {
 void Leader::on_accept(NodeId from, const Accept& accept, std::uint64_t now_us) {
   PeerFlow* flow = find(from);
   if (flow == nullptr || !flow->is_session(accept.session) || flow->state() != PeerFlow::State::welcomed) return;
-  if (accept.match != flow->handshake_match()) return close(from, *flow, CloseReason::protocol);
+  if (accept.match != flow->handshake_match()) {
+    PROBE("accept of another match");
+    return close(from, *flow, CloseReason::protocol);
+  }
   flow->accepted(accept, now_us);
 }
 
@@ -169,7 +172,9 @@ std::optional<Resignation> Leader::tick(std::uint64_t now_us) {
   if (view_.disk == DiskState::stalled && others_are_healthy(now_us)) return Resignation::disk_stalled;
   if (const auto why = check_quorum(now_us)) return why;
   for (auto& [peer, flow] : peers_) {
-    if (flow.silent(now_us, view_.timing)) close(peer, flow, CloseReason::replaced);
+    if (!flow.silent(now_us, view_.timing)) continue;
+    PROBE("leader ends a silent stream");
+    close(peer, flow, CloseReason::replaced);
   }
   if (now_us >= heartbeat_at_us_) send_heartbeats(now_us);
   hand_over_slow_disk(now_us);
@@ -308,10 +313,13 @@ void Leader::go_on_with_transfer(std::uint64_t now_us) {
     transfer_.reset();  // it did not come about; appends go on
     return;
   }
-  if (!transfer_->asked && peers_.at(transfer_->to).match() == view_.log.end()) {
-    outbox_.send(transfer_->to, TimeoutNow{term_, view_.log.log_end()});
-    transfer_->asked = true;
+  if (transfer_->asked) return;
+  if (peers_.at(transfer_->to).match() != view_.log.end()) {
+    PROBE("hand-over waits for its target");
+    return;
   }
+  outbox_.send(transfer_->to, TimeoutNow{term_, view_.log.log_end()});
+  transfer_->asked = true;
 }
 
 }  // namespace walraft::replication

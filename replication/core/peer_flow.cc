@@ -12,6 +12,7 @@ void PeerFlow::open(const Hello& hello, Index match, std::uint64_t heartbeat_seq
   state_ = State::handshaking;
   session_ = hello.session;
   counts_ = !hello.suspect;
+  if (hello.suspect) PROBE("session of a suspect follower");
   match_ = next_ = match;
   window_bytes_ = hello.window_bytes;
   opened_at_seq_ = heartbeat_seq;
@@ -26,6 +27,7 @@ void PeerFlow::welcomed() {
 void PeerFlow::accepted(const Accept& accept, std::uint64_t now_us) {
   CHECK(state_ == State::welcomed);
   state_ = State::streaming;
+  if (accept.durable < accept.match) PROBE("accepted before it was durable");
   match_ = std::min(accept.durable, accept.match);
   contact_us_ = stream_us_ = pong_us_ = progress_us_ = now_us;
 }
@@ -66,6 +68,7 @@ void PeerFlow::close() {
 void PeerFlow::sent(Index end, std::uint64_t bytes, Index commit) {
   CHECK(state_ == State::welcomed || state_ == State::streaming);
   CHECK(end > next_, end, next_);
+  if (state_ == State::welcomed) PROBE("batches leave before the accept");
   next_ = end;
   sent_commit_ = std::max(sent_commit_, commit);
   in_flight_.push_back({end, bytes});

@@ -38,8 +38,14 @@ void Upstream::end_session() {
 
 void Upstream::tick(std::uint64_t now_us) {
   if (leader_ == NodeId()) return;
-  if (state_ == State::dialing && now_us > dialed_us_ + view_.timing.election_timeout_us) lost(now_us);
-  if (state_ == State::streaming && dead(now_us) && now_us > dialed_us_ + view_.timing.stream_dead_us()) lost(now_us);
+  if (state_ == State::dialing && now_us > dialed_us_ + view_.timing.election_timeout_us) {
+    PROBE("hello is not answered");
+    lost(now_us);
+  }
+  if (state_ == State::streaming && dead(now_us) && now_us > dialed_us_ + view_.timing.stream_dead_us()) {
+    PROBE("follower ends a silent stream");
+    lost(now_us);
+  }
   // An old cut must be over before a new session may show what this log has.
   if (state_ == State::idle && now_us >= dial_at_us_ && view_.truncating) PROBE("dialing waits for a cut");
   if (state_ == State::idle && now_us >= dial_at_us_ && !view_.truncating) dial(now_us);
@@ -60,6 +66,7 @@ void Upstream::dial(std::uint64_t now_us) {
               .suspect = view_.suspect,
               .window_bytes = window_bytes_};
   if (hello.history.size() > kHistoryMax && !whole_history_) {
+    PROBE("history is too long for a hello");
     hello.history.erase(hello.history.begin(), hello.history.end() - kHistoryMax);
     hello.history_complete = false;
   }
@@ -85,6 +92,7 @@ std::optional<std::string> Upstream::on_welcome(const Welcome& welcome, std::uin
       return std::nullopt;
     }
     if (welcome.match < view_.commit) {
+      PROBE("halt: the leader parts below our commit");
       return "the leader's log parts from ours at " + describe(welcome.match) + ", below our commit " +
              describe(view_.commit);
     }
@@ -98,6 +106,7 @@ std::optional<std::string> Upstream::on_welcome(const Welcome& welcome, std::uin
 std::optional<std::string> Upstream::on_digest(Index index, const Digest& digest, std::optional<Index>& cut) {
   if (state_ != State::checking || index != welcome_->match) return std::nullopt;
   if (digest != welcome_->digest && !mutant(Mutant::h1_no_term_check_at_handshake)) {
+    PROBE("halt: the digests differ");
     return "the digests at the match point " + describe(index) + " differ: ours " + describe(digest) +
            ", the leader's " + describe(welcome_->digest);
   }
@@ -130,7 +139,10 @@ std::optional<std::string> Upstream::on_refuse(const Refuse& refuse, std::uint64
   if (state_ != State::dialing) return std::nullopt;
   heard_us_ = now_us;
   whole_history_ = refuse.reason == RefuseReason::more_history;
-  if (refuse.reason == RefuseReason::diverged) return "the leader does not have what is committed here";
+  if (refuse.reason == RefuseReason::diverged) {
+    PROBE("halt: diverged");
+    return "the leader does not have what is committed here";
+  }
   lost(now_us);
   if (whole_history_) redial(now_us);
   return std::nullopt;
@@ -180,6 +192,7 @@ void Upstream::acknowledge() {
 void Upstream::set_window(std::uint64_t bytes) {
   const bool opens = window_bytes_ == 0 && bytes > 0;
   window_bytes_ = bytes;
+  if (opens && state_ == State::streaming) PROBE("window opens again");
   if (opens) acknowledge();
 }
 

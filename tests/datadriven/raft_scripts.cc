@@ -11,16 +11,12 @@
 #include <iterator>
 
 #include "tests/datadriven/raft_script.h"
-#include "tests/model/core_run.h"
 #include "wal/base/mutant.h"
-#include "wal/base/probe.h"
 
 namespace walraft {
 namespace {
 
 constexpr std::string_view kMutant = "mutant:";
-
-std::vector<std::filesystem::path> raft_scripts() { return script_files("raft", ""); }
 
 // The planted bugs that a script says it finds: "mutant:h7_ack_before_sync" in its first line.
 std::vector<std::string> mutants_of(const std::filesystem::path& script) {
@@ -59,13 +55,13 @@ std::string played_apart(const std::filesystem::path& script, Mutant mutant) {
 }
 
 TEST(RaftScripts, EachPrintsWhatItSays) {
-  for (const auto& path : raft_scripts()) {
+  for (const auto& path : script_files("raft", "")) {
     SCOPED_TRACE(path.filename());
     RaftScript script;
     expect_script(path, [&](const std::string& line) { return script.run(line); });
     EXPECT_EQ(script.failed(), "");
   }
-  std::cout << raft_scripts().size() << " scripts\n";
+  std::cout << script_files("raft", "").size() << " scripts\n";
 }
 
 // The planted bugs of the core: each is found by a script at least.
@@ -80,7 +76,7 @@ constexpr Mutant kOfTheCore[] = {
 TEST(RaftScripts, EachFindsTheBugsItNames) {
   if (!kHasMutants) GTEST_SKIP() << "NOT RUN planted bugs: they are not compiled in (-DWALRAFT_MUTANTS=ON)";
   std::set<std::string> named;
-  for (const auto& path : raft_scripts()) {
+  for (const auto& path : script_files("raft", "")) {
     for (const std::string& name : mutants_of(path)) {
       named.insert(name);
       const auto mutant = mutant_named(name);
@@ -146,63 +142,6 @@ TEST(RaftScripts, EveryKnownBugIsGuardedOrNamedNotRun) {
   }
   std::cout << guarded << " known bugs guarded\n";
   EXPECT_GT(guarded, 0u);
-}
-
-std::set<std::string> passed_probes() {
-  std::set<std::string> passed;
-  for (const Probe* probe : probes()) {
-    if (probe->passed() > 0) passed.insert(probe->name());
-  }
-  return passed;
-}
-
-// Rare branches that tens of a thousand random runs pass. If they stop reaching one, they have
-// become blind for a part of the protocol: mend the generator (tests/model/core_run.cc).
-constexpr std::string_view kReachedByChance[] = {
-    "ack of another session",
-    "candidate stops asking",
-    "commit is ahead of the batches",
-    "frame of a session that is over",
-    "handshake cuts the log",
-    "heartbeat answered from another disk",
-    "heartbeat doubled or overtaken",
-    "heartbeat of a leader with a stalled disk",
-    "hello of an older session",
-    "hello replaces a session",
-    "leader ends: higher term",
-    "leader ends: its disk stalls",
-    "leader ends: no contact",
-    "majority holds only batches of older terms",
-    "pre-vote refused: shorter log",
-    "quarantined node does not stand",
-    "reads refused: the role is over",
-    "refused: another disk",
-    "session closed: the follower hears nothing on it",
-    "vote for another campaign",
-    "vote refused: it is given",
-    "vote request ignored: there is a leader",
-    "window is full",
-};
-
-TEST(RaftScripts, RareBranchesAreReached) {
-  if (!kHasMutants) GTEST_SKIP() << "NOT RUN probes: they are not compiled in (-DWALRAFT_MUTANTS=ON)";
-  for (Probe* probe : probes()) probe->reset();
-  for (std::uint64_t seed = 1; seed <= 1'000; ++seed) model::run_core(seed, 4'000, false);
-  const std::set<std::string> by_chance = passed_probes();
-  for (const auto& path : raft_scripts()) {
-    RaftScript script;
-    play_script(path, [&](const std::string& line) { return script.run(line); });
-  }
-  const std::set<std::string> by_any = passed_probes();
-  for (const Probe* probe : probes()) {
-    if (by_chance.contains(probe->name())) continue;
-    std::cout << "not reached by 1000 random runs"
-              << (by_any.contains(probe->name()) ? ", only by scripts: " : " nor by scripts: ") << probe->name()
-              << "\n";
-  }
-  for (const std::string_view name : kReachedByChance) {
-    EXPECT_TRUE(by_chance.contains(std::string(name))) << "no random run reaches: " << name;
-  }
 }
 
 }  // namespace
