@@ -249,7 +249,7 @@ class ReplicatedDb {
       if (!settled) {
         const bool may_pass = walraft::outcome_of(why.code).retry != walraft::Retry::no;
         if (!may_pass || std::chrono::steady_clock::now() > give_up) return end_all(why);
-        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));  // nothing tells when a refusal has passed
       }
       for (Pending& pending : pending_) send(pending);
       if (settled) return;

@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import subprocess
+import time
 
 import gear
 from gear import Fail, expect, program, scratch, start, stop, wait_until
@@ -54,6 +55,17 @@ class Server:
 
     def end(self):
         return stop(self.process, signal.SIGTERM)
+
+    def end_with_a_damaged_record(self):
+        """Appends "record 0" to "record 49" to a new log, ends, and flips a bit of "record 25". Returns its segment."""
+        self.walctl("append", "log", "--create", "--batch-records", "1", stdin=b"".join(b"record %d\n" % i for i in range(50)))
+        time.sleep(1.5)  # the idle group says how far the log was durable
+        expect(self.end() == 0, "SIGTERM")
+        segment = next(path for path in sorted(self.data.glob("logs/*/*.segment")) if b"record 25" in path.read_bytes())
+        data = bytearray(segment.read_bytes())
+        data[data.index(b"record 25")] ^= 1
+        segment.write_bytes(data)
+        return segment
 
     def environment(self):
         return {**os.environ, "WALRAFT_ENDPOINTS": f"127.0.0.1:{self.base}"}

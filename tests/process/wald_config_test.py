@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The configuration of a real wald: every key with what is wrong for it, reloading on SIGHUP, and a port in use."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -113,79 +114,73 @@ def configuration(folder, base):
     return text
 
 
-def sighup_takes_over_level_and_limits():
+@contextlib.contextmanager
+def configured(edit=lambda good, base: good):
+    """A wald with its configuration file: process, first port, the file, and the file of what it says."""
     with scratch() as folder:
         base = free_port_base()
-        path = folder / "wald.toml"
-        good = configuration(folder, base)
-        path.write_text(good)
-        log = folder / "log"
+        path, log = folder / "wald.toml", folder / "log"
+        path.write_text(edit(configuration(folder, base), base))
         with open(log, "wb") as errors, running([program("wald"), "--config", path], stderr=errors) as wald:
-            def said(text):
-                return lambda: text in log.read_text()
+            wait_until(lambda: "ready: stream" in log.read_text(), "wald is ready")
+            yield wald, base, path, log
 
-            def append(size):
-                return subprocess.run([program("walctl"), "--endpoints", f"127.0.0.1:{base}", "append", "log", "--create"],
-                                      input=b"x" * size + b"\n", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                      timeout=60).returncode
 
-            wait_until(said("ready: stream"), "wald is ready")
-            expect(append(100) == 0, "before")
-            path.write_text(good.replace('record_bytes_max = "1MiB"', 'record_bytes_max = "10B"').replace('zone = ""', 'zone = "b"'))
-            wald.send_signal(signal.SIGHUP)
-            wait_until(said("SIGHUP: took over"), "the configuration is taken over")
-            expect(said("node.zone has changed")(), f"what wants a restart is not said: {log.read_text()}")
-            expect(append(100) == 10 and append(10) == 0, "the new limit")
-            path.write_text(good.replace("connections_max = 4096", "connections_max = 0"))
-            wald.send_signal(signal.SIGHUP)
-            number = next(i + 1 for i, line in enumerate(good.splitlines()) if line.startswith("connections_max"))
-            wait_until(said(f"{path}:{number}: limits.connections_max"), "the bad file is said")
-            expect(append(100) == 10 and append(10) == 0, "a bad file changed something")
-            path.write_text(good.replace('level = "info"', 'level = "error"'))
-            wald.send_signal(signal.SIGHUP)
-            wait_until(lambda: append(100) == 0, "the old limit is back")
-            before = log.read_text()
-            expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
-            expect(log.read_text() == before, f"the level did not change: {log.read_text()[len(before):]}")
+def sighup_takes_over_level_and_limits():
+    with configured() as (wald, base, path, log):
+        good = path.read_text()
+
+        def said(text):
+            return lambda: text in log.read_text()
+
+        def append(size):
+            return subprocess.run([program("walctl"), "--endpoints", f"127.0.0.1:{base}", "append", "log", "--create"],
+                                  input=b"x" * size + b"\n", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                  timeout=60).returncode
+
+        expect(append(100) == 0, "before")
+        path.write_text(good.replace('record_bytes_max = "1MiB"', 'record_bytes_max = "10B"').replace('zone = ""', 'zone = "b"'))
+        wald.send_signal(signal.SIGHUP)
+        wait_until(said("SIGHUP: took over"), "the configuration is taken over")
+        expect(said("node.zone has changed")(), f"what wants a restart is not said: {log.read_text()}")
+        expect(append(100) == 10 and append(10) == 0, "the new limit")
+        path.write_text(good.replace("connections_max = 4096", "connections_max = 0"))
+        wald.send_signal(signal.SIGHUP)
+        number = next(i + 1 for i, line in enumerate(good.splitlines()) if line.startswith("connections_max"))
+        wait_until(said(f"{path}:{number}: limits.connections_max"), "the bad file is said")
+        expect(append(100) == 10 and append(10) == 0, "a bad file changed something")
+        path.write_text(good.replace('level = "info"', 'level = "error"'))
+        wald.send_signal(signal.SIGHUP)
+        wait_until(lambda: append(100) == 0, "the old limit is back")
+        before = log.read_text()
+        expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
+        expect(log.read_text() == before, f"the level did not change: {log.read_text()[len(before):]}")
 
 
 def refused_connections_are_said():
-    with scratch() as folder:
-        base = free_port_base()
-        path = folder / "wald.toml"
-        path.write_text(configuration(folder, base).replace("connections_max = 4096", "connections_max = 1"))
-        log = folder / "log"
-        with open(log, "wb") as errors, running([program("wald"), "--config", path], stderr=errors) as wald:
-            wait_until(lambda: "ready: stream" in log.read_text(), "wald is ready")
-            with socket.create_connection(("127.0.0.1", base), timeout=20):
-                for _ in range(3):
-                    with socket.create_connection(("127.0.0.1", base), timeout=20) as refused:
-                        expect(b"limits.connections_max" in refused.recv(1000), "it is told")
-                wait_until(lambda: " warning connections refused: " in log.read_text(), "it is said")
-            expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
+    with configured(lambda good, _: good.replace("connections_max = 4096", "connections_max = 1")) as (wald, base, _, log):
+        with socket.create_connection(("127.0.0.1", base), timeout=20):
+            for _ in range(3):
+                with socket.create_connection(("127.0.0.1", base), timeout=20) as refused:
+                    expect(b"limits.connections_max" in refused.recv(1000), "it is told")
+            wait_until(lambda: " warning connections refused: " in log.read_text(), "it is said")
+        expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
 
 
 def sighup_names_every_key_that_wants_a_restart():
     expect(OTHER.keys() | TAKEN_OVER.keys() | ONE_VALUE == WRONG.keys(), f"keys of unknown kind: {WRONG.keys() - OTHER.keys()}")
-    with scratch() as folder:
-        base = free_port_base()
-        path = folder / "wald.toml"
-        good = configuration(folder, base)
-        path.write_text(good)
-        log = folder / "log"
-        with open(log, "wb") as errors, running([program("wald"), "--config", path], stderr=errors) as wald:
-            wait_until(lambda: "ready: stream" in log.read_text(), "wald is ready")
-            lines = good.splitlines()
-            for key, value in (OTHER | TAKEN_OVER).items():
-                lines, _ = lines_with(lines, key, value)
-            path.write_text("\n".join(lines) + "\n")
-            wald.send_signal(signal.SIGHUP)
-            wait_until(lambda: "SIGHUP: took over" in log.read_text(), "the other values are read")
-            unsaid = [key for key in OTHER if f"SIGHUP: {key} has changed" not in log.read_text()]
-            expect(not unsaid, f"want a restart, and nothing says so: {unsaid}")
-            said = [key for key in TAKEN_OVER if f"SIGHUP: {key} has changed" in log.read_text()]
-            expect(not said, f"are taken over, and said to want a restart: {said}")
-            expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
+    with configured() as (wald, _, path, log):
+        lines = path.read_text().splitlines()
+        for key, value in (OTHER | TAKEN_OVER).items():
+            lines, _ = lines_with(lines, key, value)
+        path.write_text("\n".join(lines) + "\n")
+        wald.send_signal(signal.SIGHUP)
+        wait_until(lambda: "SIGHUP: took over" in log.read_text(), "the other values are read")
+        unsaid = [key for key in OTHER if f"SIGHUP: {key} has changed" not in log.read_text()]
+        expect(not unsaid, f"want a restart, and nothing says so: {unsaid}")
+        said = [key for key in TAKEN_OVER if f"SIGHUP: {key} has changed" in log.read_text()]
+        expect(not said, f"are taken over, and said to want a restart: {said}")
+        expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
 
 
 def sighup_leaves_dev_alone():
@@ -199,20 +194,18 @@ def sighup_leaves_dev_alone():
 
 def status_says_where_the_member_is_reached():
     """Not where it listens: that may be every address of the machine."""
-    with scratch() as folder:
-        base = free_port_base()
-        wanted = {"stream": f"localhost:{base}", "control": "wal-1:7401", "http": "wal-1:7402"}
-        member = ", ".join(f'{name} = "{address}"' for name, address in wanted.items())
-        lines, _ = lines_with(configuration(folder, base).splitlines(), "cluster.members", f"[{{ id = 1, {member} }}]")
-        path = folder / "wald.toml"
-        path.write_text("\n".join(lines) + "\n")
-        log = folder / "log"
-        with open(log, "wb") as errors, running([program("wald"), "--config", path], stderr=errors) as wald:
-            wait_until(lambda: "ready: stream" in log.read_text(), "wald is ready")
-            said = run(program("walctl"), "--endpoints", f"127.0.0.1:{base}", "-o", "json", "status").stdout
-            own = json.loads(said.splitlines()[0])["nodes"][0]
-            expect({name: own[name] for name in wanted} == wanted, f"{own}")
-            expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
+    def edit(good, base):
+        members = ", ".join(f'{name} = "{address}"' for name, address in wanted(base).items())
+        return "\n".join(lines_with(good.splitlines(), "cluster.members", f"[{{ id = 1, {members} }}]")[0]) + "\n"
+
+    def wanted(base):
+        return {"stream": f"localhost:{base}", "control": "wal-1:7401", "http": "wal-1:7402"}
+
+    with configured(edit) as (wald, base, _, _):
+        said = run(program("walctl"), "--endpoints", f"127.0.0.1:{base}", "-o", "json", "status").stdout
+        own = json.loads(said.splitlines()[0])["nodes"][0]
+        expect({name: own[name] for name in wanted(base)} == wanted(base), f"{own}")
+        expect(stop(wald, signal.SIGTERM) == 0, "SIGTERM")
 
 
 def a_port_in_use_makes_no_data_directory():

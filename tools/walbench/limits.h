@@ -1,13 +1,13 @@
 #pragma once
 
 // What this machine can do at best, measured in the same minute as the work that is compared with it: synced writes of
-// this disk in the way the server writes (O_DIRECT and O_DSYNC over blocks that were written before), and TCP over the
-// loopback interface.
+// this disk in the way the server writes (tools/synced_file.h), and TCP over the loopback interface.
 
 #include <chrono>
 #include <string>
 #include <vector>
 
+#include "tools/synced_file.h"
 #include "tools/walbench/histogram.h"
 #include "wal/base/result.h"
 
@@ -30,17 +30,13 @@ class Gauge {
  public:
   // Makes three nameless files of 32 MiB in `directory`. Errors: failed, no_space; the message names the directory.
   static Result<Gauge> make(const std::string& directory);
-  ~Gauge();
-  Gauge(Gauge&& other) noexcept;
-  Gauge& operator=(Gauge&&) = delete;
 
   // Takes six times `each`. Errors: failed (a write or a socket).
   Result<Limits> measure(std::chrono::microseconds each);
 
  private:
   Gauge() = default;
-  std::vector<int> files_;
-  bool direct_ = true;
+  std::vector<SyncedFile> files_;
 };
 
 }  // namespace walraft::walbench

@@ -65,14 +65,24 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
+Result<void> write_file(const std::string& path, const std::string& text) {
+  if (std::ofstream(path) << text << "\n") return {};
+  return error(Code::failed, path + ": cannot be written");
+}
+
+sigset_t ending_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGINT);
+  ::sigaddset(&signals, SIGTERM);
+  return signals;
+}
+
 // As long as the thread lives, SIGINT and SIGTERM end the run at once, and take the throw-away server and its data with
 // them. The server must outlive the thread.
 std::jthread end_on_signal(LocalServer* server) {
   return std::jthread([server](const std::stop_token& stop) {
-    sigset_t signals;
-    ::sigemptyset(&signals);
-    ::sigaddset(&signals, SIGINT);
-    ::sigaddset(&signals, SIGTERM);
+    const sigset_t signals = ending_signals();
     constexpr timespec kStep{.tv_sec = 0, .tv_nsec = 50'000'000};
     int number = -1;
     while (number < 0) {
@@ -164,11 +174,12 @@ int measure_limits(const CommandLine& line) {
   if (!gauge) return fail(gauge.error());
   const auto limits = gauge->measure(*duration);
   if (!limits) return fail(limits.error());
-  if (!line.json.empty() && !(std::ofstream(line.json) << limits_json(*limits) << "\n")) {
-    return fail({Code::failed, line.json + ": cannot be written", 0});
+  const std::string json = limits_json(*limits);
+  if (!line.json.empty()) {
+    if (auto written = write_file(line.json, json); !written) return fail(written.error());
   }
   if (line.output == "json") {
-    std::printf("%s\n", limits_json(*limits).c_str());
+    std::printf("%s\n", json.c_str());
   } else {
     std::printf("limits of %s and of the loopback interface:\n%s", line.directory.c_str(),
                 limits_text(*limits).c_str());
@@ -232,8 +243,8 @@ int measure(CommandLine& line, const std::string& program) {
   }
   const std::string json = run_json(run);
   if (!table) std::printf("%s\n", json.c_str());
-  if (!line.json.empty() && !(std::ofstream(line.json) << json << "\n")) {
-    return fail({Code::failed, line.json + ": cannot be written", 0});
+  if (!line.json.empty()) {
+    if (auto written = write_file(line.json, json); !written) return fail(written.error());
   }
   if (!baseline.empty()) {
     const auto compared = comparison(run, baseline);
@@ -247,10 +258,6 @@ int measure(CommandLine& line, const std::string& program) {
 
 int main(int argc, char** argv) {
   hold_standard_descriptors();
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  ::sigaddset(&signals, SIGINT);
-  ::sigaddset(&signals, SIGTERM);
   CommandLine line;
   CLI::App app("walbench, measures Walraft beside the limits of the machine it runs on.", "walbench");
   app.add_flag("--version", line.version, "Print the release");
@@ -341,6 +348,7 @@ int main(int argc, char** argv) {
   char program[PATH_MAX];
   const ssize_t length = ::readlink("/proc/self/exe", program, sizeof program - 1);
   // Before there are threads: they all inherit it, and only the one that waits for the signals gets them.
+  const sigset_t signals = ending_signals();
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return measure(line, std::string(program, length > 0 ? static_cast<std::size_t>(length) : 0));
 }

@@ -3,12 +3,11 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <cstdarg>
-#include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "tools/walbench/append_load.h"
+#include "tools/walbench/text.h"
 #include "tools/walbench/verdict.h"
 
 namespace walraft::walbench {
@@ -20,15 +19,6 @@ double us(std::uint64_t ns) { return static_cast<double>(ns) / 1e3; }
 double mb(double bytes) { return bytes / 1e6; }
 double per_million(double cpu_seconds, std::uint64_t records) {
   return records == 0 ? 0 : cpu_seconds / static_cast<double>(records) * 1e6;
-}
-
-[[gnu::format(printf, 1, 2)]] std::string line(const char* format, ...) {
-  char text[400];
-  va_list values;
-  va_start(values, format);
-  std::vsnprintf(text, sizeof text, format, values);
-  va_end(values);
-  return text;
 }
 
 std::string size_text(std::uint64_t bytes) {
@@ -121,14 +111,14 @@ std::string now_text() {
 std::string work_text(const Work& work) {
   std::string text = work.command + " " + size_text(work.size);
   if (work.command == "read")
-    return text + line(" reads of %s", size_text(work.batch_bytes == 0 ? 256u << 10 : work.batch_bytes).c_str());
-  if (work.records_per_append() > 1) text += line(" x %u", work.records_per_append());
-  text += work.rate > 0 ? line(", open loop %.0f records/s", work.rate)
-                        : line(", %u in flight", inflight_within_bound(work));
+    return text + text_of(" reads of %s", size_text(work.batch_bytes == 0 ? 256u << 10 : work.batch_bytes).c_str());
+  if (work.records_per_append() > 1) text += text_of(" x %u", work.records_per_append());
+  text += work.rate > 0 ? text_of(", open loop %.0f records/s", work.rate)
+                        : text_of(", %u in flight", inflight_within_bound(work));
   if (work.rate == 0 && inflight_within_bound(work) < work.inflight)
-    text += line(" (not %u: 32 MiB at most)", work.inflight);
-  if (work.connections > 1) text += line(", %u connections", work.connections);
-  if (work.command == "mixed") text += line(", %u readers", work.readers);
+    text += text_of(" (not %u: 32 MiB at most)", work.inflight);
+  if (work.connections > 1) text += text_of(", %u connections", work.connections);
+  if (work.command == "mixed") text += text_of(", %u readers", work.readers);
   return text;
 }
 
@@ -152,12 +142,12 @@ Result<Json> parse_run(const std::string& name, const std::string& text) {
 
 std::string limits_text(const Limits& limits) {
   const auto write = [](const char* who, const Histogram& h, double bytes) {
-    return line("  %-13s 4 KiB synced: p50 %.0f us, p99 %.0f us; 1 MiB synced: %.0f MB/s\n", who, us(h.percentile(50)),
+    return text_of("  %-13s 4 KiB synced: p50 %.0f us, p99 %.0f us; 1 MiB synced: %.0f MB/s\n", who, us(h.percentile(50)),
                 us(h.percentile(99)), mb(bytes));
   };
   return write("one writer", limits.write_one, limits.disk_bytes_one) +
          write("three writers", limits.write_three, limits.disk_bytes_three) +
-         line("  loopback      round trip of 256 B through epoll: p50 %.0f us, p99 %.0f us; TCP %.0f MB/s\n",
+         text_of("  loopback      round trip of 256 B through epoll: p50 %.0f us, p99 %.0f us; TCP %.0f MB/s\n",
               us(limits.round_trip.percentile(50)), us(limits.round_trip.percentile(99)), mb(limits.tcp_bytes)) +
          (limits.direct ? "" : "  no O_DIRECT here: buffered synced writes were measured\n");
 }
@@ -166,28 +156,28 @@ std::string cell_text(const Cell& cell) {
   const Tally& tally = cell.tally;
   const Verdict verdict = judge(cell);
   std::string text = work_text(cell.work) + "\n";
-  text += line("  %.0f records/s, %.1f MB/s (%.2f of the limit); p50 %.0f us, p99 %.0f, p99.9 %.0f, max %.0f",
+  text += text_of("  %.0f records/s, %.1f MB/s (%.2f of the limit); p50 %.0f us, p99 %.0f, p99.9 %.0f, max %.0f",
                tally.records_per_second(), mb(tally.bytes_per_second()), verdict.bandwidth_ratio,
                us(tally.latency.percentile(50)), us(tally.latency.percentile(99)), us(tally.latency.percentile(99.9)),
                us(tally.latency.max()));
-  if (verdict.latency_ratio > 0) text += line(" (%.2f of the limit)", verdict.latency_ratio);
+  if (verdict.latency_ratio > 0) text += text_of(" (%.2f of the limit)", verdict.latency_ratio);
   text += "\n";
   if (tally.sync.count() > 0) {
     text +=
-        line("  in the server: waiting for the write p50 %.0f us, p99 %.0f; the synced write p50 %.0f us, p99 %.0f\n",
+        text_of("  in the server: waiting for the write p50 %.0f us, p99 %.0f; the synced write p50 %.0f us, p99 %.0f\n",
              us(tally.queue.percentile(50)), us(tally.queue.percentile(99)), us(tally.sync.percentile(50)),
              us(tally.sync.percentile(99)));
   }
   if (cell.mixed) {
-    text += line("  readers: %.1f MB/s; appends in turns, alone/beside, records/s:", mb(cell.mixed->reader_bytes));
+    text += text_of("  readers: %.1f MB/s; appends in turns, alone/beside, records/s:", mb(cell.mixed->reader_bytes));
     for (std::size_t i = 0; i < cell.mixed->alone.size(); ++i)
-      text += line(" %.0f/%.0f", cell.mixed->alone[i], cell.mixed->beside[i]);
-    text += line("; p50 alone %.0f us\n", us(cell.mixed->latency_alone.percentile(50)));
+      text += text_of(" %.0f/%.0f", cell.mixed->alone[i], cell.mixed->beside[i]);
+    text += text_of("; p50 alone %.0f us\n", us(cell.mixed->latency_alone.percentile(50)));
   }
-  text += line("  CPU s per million records: client %.2f", per_million(cell.client_cpu_seconds, tally.handled));
+  text += text_of("  CPU s per million records: client %.2f", per_million(cell.client_cpu_seconds, tally.handled));
   if (cell.server) {
     text +=
-        line(", server %.2f; server's memory %.0f MiB at most", per_million(cell.server->cpu_seconds, tally.handled),
+        text_of(", server %.2f; server's memory %.0f MiB at most", per_million(cell.server->cpu_seconds, tally.handled),
              static_cast<double>(cell.server->rss_peak) / (1 << 20));
   }
   text += "\n  durability: " + cell.durability + "\n  limits meanwhile:\n";
@@ -235,7 +225,7 @@ Result<std::string> comparison(const Run& run, const std::string& old) {
         const double disk = ratio("/limits/synced_write_us/p50");
         const bool slower = p50 > 1.25 && disk > 0 && p50 / disk > 1.25;
         text +=
-            work_text(cell.work) + line(": throughput %.2f x, p50 %.2f x of the baseline; the disk's p50 %.2f x: %s\n",
+            work_text(cell.work) + text_of(": throughput %.2f x, p50 %.2f x of the baseline; the disk's p50 %.2f x: %s\n",
                                         throughput, p50, disk, slower ? "SLOWER" : "not slower beyond 25 %");
       }
     }
@@ -249,14 +239,14 @@ Result<std::string> report_text(const std::string& name, const std::string& text
   const auto run = parse_run(name, text);
   if (!run) return std::unexpected(run.error());
   std::string result = name + ":\n" +
-                       line("%-8s %8s %9s %6s %9s %12s %9s %9s %9s %8s  %s\n", "command", "size", "in flight", "conn",
+                       text_of("%-8s %8s %9s %6s %9s %12s %9s %9s %9s %8s  %s\n", "command", "size", "in flight", "conn",
                             "batch", "records/s", "MB/s", "p50 us", "p99 us", "rss MiB", "verdict");
   try {
     for (const Json& cell : run->at("cells")) {
       const Json& rss = cell.at("server_rss_peak_bytes");
       const Json& latency = cell.at("latency_us");
       result +=
-          line("%-8s %8u %9s %6u %9u %12.0f %9.1f %9.0f %9.0f %8s  ", cell.at("command").get<std::string>().c_str(),
+          text_of("%-8s %8u %9s %6u %9u %12.0f %9.1f %9.0f %9.0f %8s  ", cell.at("command").get<std::string>().c_str(),
                cell.at("size").get<unsigned>(),
                cell.at("rate").get<double>() > 0 ? "open" : std::to_string(cell.at("inflight").get<unsigned>()).c_str(),
                cell.at("connections").get<unsigned>(), cell.at("batch_bytes").get<unsigned>(),

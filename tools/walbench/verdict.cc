@@ -1,23 +1,14 @@
 #include "tools/walbench/verdict.h"
 
 #include <algorithm>
-#include <cstdarg>
-#include <cstdio>
+
+#include "tools/walbench/text.h"
 
 namespace walraft::walbench {
 namespace {
 
 constexpr std::uint32_t kDeep = 16;
 constexpr std::uint32_t kLargeAppend = 16u << 10;
-
-[[gnu::format(printf, 1, 2)]] std::string text_of(const char* format, ...) {
-  char text[160];
-  va_list values;
-  va_start(values, format);
-  std::vsnprintf(text, sizeof text, format, values);
-  va_end(values);
-  return text;
-}
 
 // Reached or missed, as the target of this kind of work says.
 std::string against_targets(const Cell& cell, const Verdict& verdict) {

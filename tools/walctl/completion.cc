@@ -12,6 +12,8 @@ struct Place {
   std::vector<std::string> options;
 };
 
+std::string below(const std::string& at, const std::string& command) { return at.empty() ? command : at + " " + command; }
+
 void collect(const CLI::App& app, const std::string& at, std::vector<Place>& places) {
   Place place{.at = at, .commands = {}, .options = {}};
   for (const CLI::Option* option : app.get_options()) {
@@ -24,9 +26,7 @@ void collect(const CLI::App& app, const std::string& at, std::vector<Place>& pla
   const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
   for (const CLI::App* command : commands) place.commands.push_back(command->get_name());
   places.push_back(std::move(place));
-  for (const CLI::App* command : commands) {
-    collect(*command, at.empty() ? command->get_name() : at + " " + command->get_name(), places);
-  }
+  for (const CLI::App* command : commands) collect(*command, below(at, command->get_name()), places);
 }
 
 std::string words(const Place& place) {
@@ -36,53 +36,38 @@ std::string words(const Place& place) {
   return all;
 }
 
-// Shell code that follows the words of the command line: the cases of `case "$at $word" in`.
-std::string steps(const std::vector<Place>& places) {
-  std::string cases;
+// What bash and zsh write alike: follows the `line`, the words before the cursor, to a place, and sets what can be there,
+// `set` and `end` around it.
+std::string steps(const std::vector<Place>& places, const std::string& line, const std::string& set,
+                  const std::string& end) {
+  std::string script = "  for word in \"" + line + "\"; do\n    case \"$at $word\" in\n";
   for (const Place& place : places) {
     for (const std::string& command : place.commands) {
-      const std::string next = place.at.empty() ? command : place.at + " " + command;
-      cases += "      '" + place.at + " " + command + "') at='" + next + "' ;;\n";
+      script += "      '" + place.at + " " + command + "') at='" + below(place.at, command) + "' ;;\n";
     }
   }
-  return cases;
+  script += "    esac\n  done\n  case \"$at\" in\n";
+  for (const Place& place : places) script += "    '" + place.at + "') " + set + words(place) + end + " ;;\n";
+  return script + "  esac\n";
 }
 
 std::string bash_script(const std::vector<Place>& places) {
-  std::string choices;
-  for (const Place& place : places) choices += "    '" + place.at + "') words='" + words(place) + "' ;;\n";
   return "# bash completion of walctl: source <(walctl completion bash)\n"
          "_walctl() {\n"
-         "  local at='' word words=''\n"
-         "  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-         "    case \"$at $word\" in\n" +
-         steps(places) +
-         "    esac\n"
-         "  done\n"
-         "  case \"$at\" in\n" +
-         choices +
-         "  esac\n"
+         "  local at='' word words=''\n" +
+         steps(places, "${COMP_WORDS[@]:1:COMP_CWORD-1}", "words='", "'") +
          "  COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
          "}\n"
          "complete -o default -F _walctl walctl\n";
 }
 
 std::string zsh_script(const std::vector<Place>& places) {
-  std::string choices;
-  for (const Place& place : places) choices += "    '" + place.at + "') choices=(" + words(place) + ") ;;\n";
   return "#compdef walctl\n"
          "# zsh completion of walctl: source <(walctl completion zsh)\n"
          "_walctl() {\n"
          "  local at='' word\n"
-         "  local -a choices\n"
-         "  for word in \"${words[@]:1:$((CURRENT - 2))}\"; do\n"
-         "    case \"$at $word\" in\n" +
-         steps(places) +
-         "    esac\n"
-         "  done\n"
-         "  case \"$at\" in\n" +
-         choices +
-         "  esac\n"
+         "  local -a choices\n" +
+         steps(places, "${words[@]:1:$((CURRENT - 2))}", "choices=(", ")") +
          "  compadd -- $choices\n"
          "  _files\n"
          "}\n"
@@ -99,8 +84,7 @@ std::string fish_script(const std::vector<Place>& places) {
       "    switch \"$at $word\"\n";
   for (const Place& place : places) {
     for (const std::string& command : place.commands) {
-      script += "      case '" + place.at + " " + command + "'\n        set at '" +
-                (place.at.empty() ? command : place.at + " " + command) + "'\n";
+      script += "      case '" + place.at + " " + command + "'\n        set at '" + below(place.at, command) + "'\n";
     }
   }
   script +=

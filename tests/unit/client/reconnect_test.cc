@@ -52,6 +52,18 @@ void answer_appends(FakeServer& server, int appends) {
   }
 }
 
+Result<Appender> open_appender(Client& client, const AppenderOptions& options = {}) {
+  auto log = client.open("log");
+  if (!log) return std::unexpected(log.error());
+  return log->appender(options);
+}
+
+Result<Subscription> open_subscription(Client& client, const SubscribeOptions& options) {
+  auto log = client.open("log");
+  if (!log) return std::unexpected(log.error());
+  return log->subscribe(options);
+}
+
 TEST(Connecting, IsTriedAgainUntilTheTimeout) {
   test::Node node;
   node.stop();
@@ -101,9 +113,7 @@ TEST(Connecting, AnAppenderOpensThroughALostConnection) {
     server.open();
     answer_appends(server, 1);
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto appender = log->appender();
+  auto appender = open_appender(client);
   ASSERT_TRUE(appender) << appender.error().message;
   ASSERT_TRUE(appender->append({&kRecord, 1}).get());
   script.join();
@@ -131,9 +141,7 @@ TEST(Deadline, EndsAnAppendAsUnknownAndItsAppender) {
     server.open();
     answer_appends(server, 1);
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto appender = log->appender();
+  auto appender = open_appender(client);
   ASSERT_TRUE(appender) << appender.error().message;
   EXPECT_TRUE(appender->append({&kRecord, 1}).get());
   script.join();
@@ -158,9 +166,7 @@ TEST(Appends, AfterALostConnectionAreUnknownIfSentAndUnavailableIfNot) {
     server.receive(FrameType::append);
     server.hang_up();
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto appender = log->appender();
+  auto appender = open_appender(client);
   ASSERT_TRUE(appender) << appender.error().message;
   std::vector<std::future<Result<Appended>>> answers;
   for (int i = 0; i < 6; ++i) answers.push_back(appender->append({&kRecord, 1}));
@@ -192,9 +198,7 @@ TEST(Appends, WhatWasNeverHandedToTheSocketIsCertainlyNotThere) {
     all_sent.get_future().wait_for(20s);
     server.hang_up();
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto appender = log->appender({.inflight_bytes_max = 64u << 20});
+  auto appender = open_appender(client, {.inflight_bytes_max = 64u << 20});
   ASSERT_TRUE(appender) << appender.error().message;
   const std::vector<std::string> parts(8, std::string(1020u << 10, 'x'));
   std::vector<ByteView> large;
@@ -223,9 +227,7 @@ TEST(Appends, SmallOnesCountToo) {
     server.open();
     server.open();
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto appender = log->appender({.inflight_bytes_max = 20'000});
+  auto appender = open_appender(client, {.inflight_bytes_max = 20'000});
   ASSERT_TRUE(appender) << appender.error().message;
   script.join();
   std::atomic<int> appended = 0;
@@ -278,9 +280,7 @@ TEST(Subscriptions, CreditTakenWhileReconnectingIsGivenBack) {
     EXPECT_GE(credit_of(server.receive(FrameType::credit)), 100u);
     send_record(server, again.channel, Offset(1), "b");
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto subscription = log->subscribe({.from = From::earliest(), .credit_bytes = 100});
+  auto subscription = open_subscription(client, {.from = From::earliest(), .credit_bytes = 100});
   ASSERT_TRUE(subscription) << subscription.error().message;
   reopening.get_future().wait_for(20s);
   EXPECT_TRUE(subscription->next(20s));
@@ -307,9 +307,7 @@ TEST(Subscriptions, AServerThatSendsBeyondItsCreditIsLeft) {
     EXPECT_EQ(rpc::decode_open(again.payload)->from.value, 2u);
     EXPECT_EQ(credit_of(again), 0u);
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto subscription = log->subscribe({.from = From::earliest(), .credit_bytes = 300});
+  auto subscription = open_subscription(client, {.from = From::earliest(), .credit_bytes = 300});
   ASSERT_TRUE(subscription) << subscription.error().message;
   script.join();
   EXPECT_TRUE(subscription->next(20s));
@@ -359,9 +357,7 @@ TEST(Subscriptions, LeaveAServerThatFallsSilent) {
     const auto open = server.open();
     send_record(server, open.channel, Offset(0), "a");
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto subscription = log->subscribe({.from = From::earliest()});
+  auto subscription = open_subscription(client, {.from = From::earliest()});
   ASSERT_TRUE(subscription) << subscription.error().message;
   const auto event = subscription->next(30s);
   EXPECT_TRUE(event) << event.error().message;
@@ -380,9 +376,7 @@ TEST(Subscriptions, EndWhenTheNameHasPassedToAnotherLog) {
     server.open({.log_id = LogId(2), .log_uuid = Uuid{{2}}, .start = Offset(1)});
     server.receive(FrameType::close);
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto subscription = log->subscribe({.from = From::earliest()});
+  auto subscription = open_subscription(client, {.from = From::earliest()});
   ASSERT_TRUE(subscription) << subscription.error().message;
   EXPECT_TRUE(subscription->next(20s));
   const auto event = subscription->next(20s);
@@ -407,9 +401,7 @@ TEST(Subscriptions, OpenAgainAfterARefusalThatMayPass) {
     server.send(FrameType::error, open.channel,
                 rpc::encode(rpc::ErrorMessage{.request = 0, .error = {Code::deleted, "the log was deleted", 0}}));
   });
-  auto log = client.open("log");
-  ASSERT_TRUE(log) << log.error().message;
-  auto subscription = log->subscribe({.from = From::earliest()});
+  auto subscription = open_subscription(client, {.from = From::earliest()});
   ASSERT_TRUE(subscription) << subscription.error().message;
   const auto event = subscription->next(20s);
   EXPECT_TRUE(event) << event.error().message;

@@ -117,6 +117,17 @@ class SessionTest : public testing::Test {
     return client.open("log")->tail().value_or(Offset(UINT64_MAX));
   }
 
+  // More records in the log, a batch each.
+  void fill(int records, std::size_t bytes) {
+    Client client({.endpoints = {node_.endpoint()}});
+    auto log = client.open("log");
+    auto appender = log->appender();
+    const std::string text(bytes, 'c');
+    const ByteView record = bytes_of(text);
+    for (int i = 0; i < records; ++i) appender->append({&record, 1}, {}, [](Result<Appended> r) { EXPECT_TRUE(r); });
+    appender->wait();
+  }
+
   test::Node node_;
   LogId log_id_;
 };
@@ -225,15 +236,7 @@ TEST_F(SessionTest, TheSystemLogIsNotForClients) {
 }
 
 TEST_F(SessionTest, CreditBoundsWhatIsSent) {
-  {
-    Client client({.endpoints = {node_.endpoint()}});
-    auto log = client.open("log");
-    auto appender = log->appender();
-    const std::string text(10'000, 'c');
-    const ByteView record = bytes_of(text);
-    for (int i = 0; i < 300; ++i) appender->append({&record, 1}, {}, [](Result<Appended> r) { EXPECT_TRUE(r); });
-    appender->wait();
-  }
+  fill(300, 10'000);
   Raw raw(node_.port());
   const auto opened = raw.open(1, {.log_name = "log", .kind = rpc::SessionKind::subscriber,
                                    .from = {rpc::From::Kind::earliest, 0}, .credit = 100'000});
@@ -262,14 +265,7 @@ TEST_F(SessionTest, CreditBoundsWhatIsSent) {
 // Each CREDIT of a byte used to bring a whole batch: what a frame overdrew was forgotten, and with it what the
 // subscriber was ready to hold.
 TEST_F(SessionTest, OverdrawnCreditIsOwed) {
-  {
-    Client client({.endpoints = {node_.endpoint()}});
-    auto log = client.open("log");
-    auto appender = log->appender();
-    const std::string text(10'000, 'c');
-    const ByteView record = bytes_of(text);
-    for (int i = 0; i < 50; ++i) ASSERT_TRUE(appender->append({&record, 1}).get());
-  }
+  fill(50, 10'000);
   Raw raw(node_.port());
   raw.open(
       1, {.log_name = "log", .kind = rpc::SessionKind::subscriber, .from = {rpc::From::Kind::offset, 1}, .credit = 1});
@@ -286,18 +282,7 @@ TEST_F(SessionTest, OverdrawnCreditIsOwed) {
 // first used to be served to its end before the next got anything.
 TEST_F(SessionTest, ManySessionsShareTheQueueOfTheirConnection) {
   constexpr std::uint32_t kSessions = 40;
-  constexpr std::size_t kLogBytes = 16u << 20;
-  {
-    Client client({.endpoints = {node_.endpoint()}});
-    auto log = client.open("log");
-    auto appender = log->appender();
-    const std::string text(256u << 10, 'q');
-    const ByteView record = bytes_of(text);
-    for (std::size_t bytes = 0; bytes < kLogBytes; bytes += text.size()) {
-      appender->append({&record, 1}, {}, [](Result<Appended> r) { EXPECT_TRUE(r); });
-    }
-    appender->wait();
-  }
+  fill(64, 256u << 10);
   Raw raw(node_.port());
   for (std::uint32_t channel = 1; channel <= kSessions; ++channel) {
     raw.send(rpc::make_frame(FrameType::open, channel, Term(),
