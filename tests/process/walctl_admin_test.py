@@ -130,6 +130,18 @@ def a_log_that_lost_records_is_degraded():
         expect(done.returncode == 1 and log["members"][0]["health"] == "damaged", f"exit {done.returncode}: {log}")
 
 
+def diskcheck_measures_and_leaves_nothing():
+    with scratch() as folder:
+        found = json.loads(run(program("walctl"), "-o", "json", "diskcheck", folder).stdout)
+        writes = found["synced_write_us"]
+        expect(found["directory"] == str(folder) and writes["bytes"] == 4096 and writes["count"] > 0, f"{found}")
+        expect(writes["p50"] <= writes["p90"] <= writes["p99"] <= writes["p99.9"] <= writes["p99.99"], f"{found}")
+        expect(found["bandwidth_mb_per_s"] > 0 and found["verdict"], f"{found}")
+        expect(not list(folder.iterdir()), f"left behind: {list(folder.iterdir())}")
+        done = run(program("walctl"), "diskcheck", folder / "nowhere", check=False)
+        expect(done.returncode == 1 and f"{folder}/nowhere: cannot make a file" in done.stderr, f"{done}")
+
+
 def deleted_under_tail_and_append():
     with server() as node:
         node.walctl("append", "log", "--create", stdin=b"x\n")
@@ -276,4 +288,4 @@ if __name__ == "__main__":
         make_list_describe_delete, wrong_requests, status_says_how_it_goes, a_log_that_lost_records_is_degraded,
         deleted_under_tail_and_append, killed_between_create_and_delete, a_server_that_starts_later_is_found,
         nothing_lands_behind_a_refused_batch, shells_complete, zsh_and_fish_parse,
-        a_broken_pipe_is_silent_even_when_ignored, dump_as_json)))
+        a_broken_pipe_is_silent_even_when_ignored, diskcheck_measures_and_leaves_nothing, dump_as_json)))

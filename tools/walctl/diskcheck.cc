@@ -20,9 +20,8 @@ struct Measured {
 
 Result<Measured> measure(const SyncedFile& file, std::size_t bytes) {
   Measured measured;
-  const auto pace = file.write(bytes, kDuration, [&](std::uint64_t ns) {
-    measured.latencies.push_back(static_cast<double>(ns) / 1e3);
-  });
+  const auto pace = file.write(bytes, kDuration,
+                               [&](std::uint64_t ns) { measured.latencies.push_back(static_cast<double>(ns) / 1e3); });
   if (!pace) return std::unexpected(pace.error());
   measured.bytes_per_second = *pace;
   std::ranges::sort(measured.latencies);
@@ -55,17 +54,18 @@ int diskcheck(const Global& global, const std::string& directory) {
                p999 = percentile(small, 99.9), p9999 = percentile(small, 99.99);
   const double bandwidth = large_writes->bytes_per_second / 1e6;
   if (global.output == Output::json) {
-    std::printf("{\"directory\":\"%s\",\"direct\":%s,\"synced_write_us\":{\"bytes\":%zu,\"count\":%zu,\"p50\":%.0f,"
-                "\"p90\":%.0f,\"p99\":%.0f,\"p99.9\":%.0f,\"p99.99\":%.0f},\"bandwidth_mb_per_s\":%.0f,\"verdict\":\"%s\"}\n",
-                json_escape(directory).c_str(), file->direct() ? "true" : "false", kSmallBytes, small.size(), p50, p90, p99,
-                p999, p9999, bandwidth, verdict_of(p50, p99));
+    std::printf(
+        "{\"directory\":\"%s\",\"direct\":%s,\"synced_write_us\":{\"bytes\":%zu,\"count\":%zu,\"p50\":%.0f,"
+        "\"p90\":%.0f,\"p99\":%.0f,\"p99.9\":%.0f,\"p99.99\":%.0f},\"bandwidth_mb_per_s\":%.0f,\"verdict\":\"%s\"}\n",
+        json_escape(directory).c_str(), file->direct() ? "true" : "false", kSmallBytes, small.size(), p50, p90, p99,
+        p999, p9999, bandwidth, verdict_of(p50, p99));
     return 0;
   }
   std::printf("%s: %s\n", printable(directory).c_str(),
               file->direct() ? "direct synced writes over written blocks" : "no O_DIRECT here: buffered synced writes");
-  std::printf("4 KiB, one after the other: p50 %.0f us, p90 %.0f, p99 %.0f, p99.9 %.0f, p99.99 %.0f (%zu writes, %.0f/s)\n",
-              p50, p90, p99, p999, p9999, small.size(),
-              small_writes->bytes_per_second / kSmallBytes);
+  std::printf(
+      "4 KiB, one after the other: p50 %.0f us, p90 %.0f, p99 %.0f, p99.9 %.0f, p99.99 %.0f (%zu writes, %.0f/s)\n",
+      p50, p90, p99, p999, p9999, small.size(), small_writes->bytes_per_second / kSmallBytes);
   std::printf("256 KiB: %.0f MB/s, p50 %.0f us\n", bandwidth, percentile(large_writes->latencies, 50));
   std::printf("verdict: %s\n", verdict_of(p50, p99));
   return 0;
