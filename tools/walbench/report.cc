@@ -142,13 +142,13 @@ Result<Json> parse_run(const std::string& name, const std::string& text) {
 
 std::string limits_text(const Limits& limits) {
   const auto write = [](const char* who, const Histogram& h, double bytes) {
-    return text_of("  %-13s 4 KiB synced: p50 %.0f us, p99 %.0f us; 1 MiB synced: %.0f MB/s\n", who, us(h.percentile(50)),
-                us(h.percentile(99)), mb(bytes));
+    return text_of("  %-13s 4 KiB synced: p50 %.0f us, p99 %.0f us; 1 MiB synced: %.0f MB/s\n", who,
+                   us(h.percentile(50)), us(h.percentile(99)), mb(bytes));
   };
   return write("one writer", limits.write_one, limits.disk_bytes_one) +
          write("three writers", limits.write_three, limits.disk_bytes_three) +
          text_of("  loopback      round trip of 256 B through epoll: p50 %.0f us, p99 %.0f us; TCP %.0f MB/s\n",
-              us(limits.round_trip.percentile(50)), us(limits.round_trip.percentile(99)), mb(limits.tcp_bytes)) +
+                 us(limits.round_trip.percentile(50)), us(limits.round_trip.percentile(99)), mb(limits.tcp_bytes)) +
          (limits.direct ? "" : "  no O_DIRECT here: buffered synced writes were measured\n");
 }
 
@@ -157,16 +157,16 @@ std::string cell_text(const Cell& cell) {
   const Verdict verdict = judge(cell);
   std::string text = work_text(cell.work) + "\n";
   text += text_of("  %.0f records/s, %.1f MB/s (%.2f of the limit); p50 %.0f us, p99 %.0f, p99.9 %.0f, max %.0f",
-               tally.records_per_second(), mb(tally.bytes_per_second()), verdict.bandwidth_ratio,
-               us(tally.latency.percentile(50)), us(tally.latency.percentile(99)), us(tally.latency.percentile(99.9)),
-               us(tally.latency.max()));
+                  tally.records_per_second(), mb(tally.bytes_per_second()), verdict.bandwidth_ratio,
+                  us(tally.latency.percentile(50)), us(tally.latency.percentile(99)),
+                  us(tally.latency.percentile(99.9)), us(tally.latency.max()));
   if (verdict.latency_ratio > 0) text += text_of(" (%.2f of the limit)", verdict.latency_ratio);
   text += "\n";
   if (tally.sync.count() > 0) {
-    text +=
-        text_of("  in the server: waiting for the write p50 %.0f us, p99 %.0f; the synced write p50 %.0f us, p99 %.0f\n",
-             us(tally.queue.percentile(50)), us(tally.queue.percentile(99)), us(tally.sync.percentile(50)),
-             us(tally.sync.percentile(99)));
+    text += text_of(
+        "  in the server: waiting for the write p50 %.0f us, p99 %.0f; the synced write p50 %.0f us, p99 %.0f\n",
+        us(tally.queue.percentile(50)), us(tally.queue.percentile(99)), us(tally.sync.percentile(50)),
+        us(tally.sync.percentile(99)));
   }
   if (cell.mixed) {
     text += text_of("  readers: %.1f MB/s; appends in turns, alone/beside, records/s:", mb(cell.mixed->reader_bytes));
@@ -178,7 +178,7 @@ std::string cell_text(const Cell& cell) {
   if (cell.server) {
     text +=
         text_of(", server %.2f; server's memory %.0f MiB at most", per_million(cell.server->cpu_seconds, tally.handled),
-             static_cast<double>(cell.server->rss_peak) / (1 << 20));
+                static_cast<double>(cell.server->rss_peak) / (1 << 20));
   }
   text += "\n  durability: " + cell.durability + "\n  limits meanwhile:\n";
   std::string limits = limits_text(cell.limits);
@@ -224,9 +224,9 @@ Result<std::string> comparison(const Run& run, const std::string& old) {
         const double throughput = ratio("/records_per_s"), p50 = ratio("/latency_us/p50");
         const double disk = ratio("/limits/synced_write_us/p50");
         const bool slower = p50 > 1.25 && disk > 0 && p50 / disk > 1.25;
-        text +=
-            work_text(cell.work) + text_of(": throughput %.2f x, p50 %.2f x of the baseline; the disk's p50 %.2f x: %s\n",
-                                        throughput, p50, disk, slower ? "SLOWER" : "not slower beyond 25 %");
+        text += work_text(cell.work) +
+                text_of(": throughput %.2f x, p50 %.2f x of the baseline; the disk's p50 %.2f x: %s\n", throughput, p50,
+                        disk, slower ? "SLOWER" : "not slower beyond 25 %");
       }
     }
   } catch (const Json::exception& wrong) {
@@ -239,21 +239,21 @@ Result<std::string> report_text(const std::string& name, const std::string& text
   const auto run = parse_run(name, text);
   if (!run) return std::unexpected(run.error());
   std::string result = name + ":\n" +
-                       text_of("%-8s %8s %9s %6s %9s %12s %9s %9s %9s %8s  %s\n", "command", "size", "in flight", "conn",
-                            "batch", "records/s", "MB/s", "p50 us", "p99 us", "rss MiB", "verdict");
+                       text_of("%-8s %8s %9s %6s %9s %12s %9s %9s %9s %8s  %s\n", "command", "size", "in flight",
+                               "conn", "batch", "records/s", "MB/s", "p50 us", "p99 us", "rss MiB", "verdict");
   try {
     for (const Json& cell : run->at("cells")) {
       const Json& rss = cell.at("server_rss_peak_bytes");
       const Json& latency = cell.at("latency_us");
-      result +=
-          text_of("%-8s %8u %9s %6u %9u %12.0f %9.1f %9.0f %9.0f %8s  ", cell.at("command").get<std::string>().c_str(),
-               cell.at("size").get<unsigned>(),
-               cell.at("rate").get<double>() > 0 ? "open" : std::to_string(cell.at("inflight").get<unsigned>()).c_str(),
-               cell.at("connections").get<unsigned>(), cell.at("batch_bytes").get<unsigned>(),
-               cell.at("records_per_s").get<double>(), mb(cell.at("bytes_per_s").get<double>()),
-               latency.at("p50").get<double>(), latency.at("p99").get<double>(),
-               rss.is_null() ? "-" : std::to_string(rss.get<std::uint64_t>() >> 20).c_str()) +
-          cell.at("verdict").get<std::string>() + "\n";
+      result += text_of("%-8s %8u %9s %6u %9u %12.0f %9.1f %9.0f %9.0f %8s  ",
+                        cell.at("command").get<std::string>().c_str(), cell.at("size").get<unsigned>(),
+                        cell.at("rate").get<double>() > 0 ? "open"
+                                                          : std::to_string(cell.at("inflight").get<unsigned>()).c_str(),
+                        cell.at("connections").get<unsigned>(), cell.at("batch_bytes").get<unsigned>(),
+                        cell.at("records_per_s").get<double>(), mb(cell.at("bytes_per_s").get<double>()),
+                        latency.at("p50").get<double>(), latency.at("p99").get<double>(),
+                        rss.is_null() ? "-" : std::to_string(rss.get<std::uint64_t>() >> 20).c_str()) +
+                cell.at("verdict").get<std::string>() + "\n";
     }
   } catch (const Json::exception& wrong) {
     return error(Code::invalid, name + ": " + wrong.what());

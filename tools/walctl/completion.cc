@@ -12,7 +12,9 @@ struct Place {
   std::vector<std::string> options;
 };
 
-std::string below(const std::string& at, const std::string& command) { return at.empty() ? command : at + " " + command; }
+std::string below(const std::string& at, const std::string& command) {
+  return at.empty() ? command : at + " " + command;
+}
 
 void collect(const CLI::App& app, const std::string& at, std::vector<Place>& places) {
   Place place{.at = at, .commands = {}, .options = {}};
