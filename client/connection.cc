@@ -188,8 +188,7 @@ void Connection::drop(Error reason) {
   unsent_ = std::exchange(queue_, {});
   close_socket();
   state_ = State::idle;
-  const Retry retry = outcome_of(reason.code).retry;
-  if (was == State::greeting && (retry == Retry::yes || retry == Retry::later)) {
+  if (was == State::greeting && may_pass(reason)) {
     return failed_to_connect(reason.message);  // another endpoint may take us, or this one later
   }
   trouble_ = reason.message;

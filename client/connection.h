@@ -112,6 +112,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::thread thread_;
 };
 
+// The same request may succeed later: nothing was done.
+inline bool may_pass(const Error& error) {
+  const Retry retry = outcome_of(error.code).retry;
+  return retry == Retry::yes || retry == Retry::later;
+}
+
 // Result of a blocking call: connecting, lost connections and the request itself share one timeout. A channel that has
 // no result then gets on_expired(), and ends.
 template <class T>

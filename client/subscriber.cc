@@ -7,18 +7,12 @@
 
 namespace walraft {
 namespace client_inside {
-namespace {
-
-constexpr std::int64_t kCreditMax = 1 << 30;  // what a server takes at most
-
-}  // namespace
-
 SubscriberChannel::SubscriberChannel(std::shared_ptr<Connection> connection, std::string log,
                                      const SubscribeOptions& options)
     : connection_(std::move(connection)),
       log_(std::move(log)),
       from_(options.from),
-      credit_bytes_(static_cast<std::int64_t>(std::clamp<std::uint64_t>(options.credit_bytes, 1, kCreditMax))) {}
+      credit_bytes_(static_cast<std::int64_t>(std::clamp<std::uint64_t>(options.credit_bytes, 1, rpc::Credit::kMax))) {}
 
 std::future<Result<rpc::Opened>> SubscriberChannel::begin() {
   connection_->post([self = shared_from_this()] { self->connection_->attach(self); });
@@ -74,7 +68,7 @@ void SubscriberChannel::give_credit() {
   {
     const std::lock_guard lock(mutex_);
     if (!may_give()) return;
-    bytes = std::min<std::int64_t>(owed(), kCreditMax);
+    bytes = std::min<std::int64_t>(owed(), rpc::Credit::kMax);
     window_bytes_ += bytes;
   }
   connection_->send(rpc::FrameType::credit, *this, rpc::encode(rpc::Credit{static_cast<std::uint64_t>(bytes)}));
@@ -162,8 +156,7 @@ void SubscriberChannel::on_opened(const rpc::Opened& opened) {
 
 void SubscriberChannel::on_error(Error error) {
   active_ = false;
-  const Retry retry = outcome_of(error.code).retry;
-  if (began_ && (retry == Retry::yes || retry == Retry::later)) {
+  if (began_ && may_pass(error)) {
     refused_ = true;
     return;
   }

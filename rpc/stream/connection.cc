@@ -83,7 +83,7 @@ void Connection::tick() {
   // Only what the peer could have done counts against it: nothing is expected of it while we do not read.
   if (!welcomed_ && ++w.handshake > kHandshakeDeadline) {
     server_.count_timeout();
-    return fail({Code::invalid, "no HELLO came within 5 s", 0});
+    return fail({Code::invalid, "no HELLO came within " + std::to_string(kHandshakeDeadline) + " s", 0});
   }
   const bool same_frame = reading_ && decoder_.in_frame() && !std::exchange(w.frame_done, false);
   w.frame = same_frame ? w.frame + 1 : 0;

@@ -9,15 +9,13 @@
 namespace walraft::rpc {
 namespace {
 
-constexpr std::int64_t kCreditMax = 1 << 30;
-
 class SubscriberSession final : public Session, public replication::Replica::Listener {
  public:
   SubscriberSession(Connection& connection, std::uint32_t channel, replication::Replica& replica, const Open& open)
       : Session(connection, channel),
         replica_(replica),
         source_(replica, connection),
-        credit_(static_cast<std::int64_t>(std::min<std::uint64_t>(open.credit, kCreditMax))) {
+        credit_(static_cast<std::int64_t>(std::min<std::uint64_t>(open.credit, Credit::kMax))) {
     replica_.add_listener(*this);
   }
   ~SubscriberSession() override { replica_.remove_listener(*this); }
@@ -47,8 +45,8 @@ class SubscriberSession final : public Session, public replication::Replica::Lis
     }
     const auto message = decode_credit(frame.payload);
     if (!message) return std::unexpected(message.error());
-    if (message->bytes > kCreditMax) return error(Code::invalid, "CREDIT is above 1 GiB");
-    credit_ = std::min(credit_ + static_cast<std::int64_t>(message->bytes), kCreditMax);
+    if (message->bytes > Credit::kMax) return error(Code::invalid, "CREDIT is above 1 GiB");
+    credit_ = std::min(credit_ + static_cast<std::int64_t>(message->bytes), Credit::kMax);
     push();
     return {};
   }

@@ -138,6 +138,7 @@ struct Records {
 
 struct Credit {  // CREDIT: { u64 bytes }, added to what the server may still send
   static constexpr std::size_t kBytes = 8;
+  static constexpr std::int64_t kMax = 1 << 30;  // that is remembered, and that one CREDIT may give
   std::uint64_t bytes = 0;
 };
 

@@ -3,15 +3,15 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cctype>
 #include <charconv>
 #include <cstdio>
-#include <map>
 #include <string>
 
 #include "tools/walctl/commands.h"
 #include "tools/walctl/completion.h"
 #include "wal/base/standard_descriptors.h"
+#include "wal/batch.h"
+#include "wal/segment_format.h"
 
 namespace {
 
@@ -125,11 +125,12 @@ Result<LogConfig> config_of(const CommandLine& line) {
     out = static_cast<std::remove_reference_t<decltype(out)>>(*value);
     return {};
   };
-  if (auto ok =
-          bytes("--segment-bytes", line.segment_bytes, 64u << 10, 1u << 30, "64KiB to 1GiB", config.segment_bytes);
+  if (auto ok = bytes("--segment-bytes", line.segment_bytes, wal::kSegmentBytesMin, wal::kSegmentBytesMax,
+                      "64KiB to 1GiB", config.segment_bytes);
       !ok)
     return std::unexpected(ok.error());
-  if (auto ok = bytes("--max-record-bytes", line.record_bytes_max, 1, 8u << 20, "1B to 8MiB", config.record_bytes_max);
+  if (auto ok = bytes("--max-record-bytes", line.record_bytes_max, 1, wal::kRecordBytesMax, "1B to 8MiB",
+                      config.record_bytes_max);
       !ok)
     return std::unexpected(ok.error());
   if (auto ok = bytes("--retention-bytes", line.retention_bytes, 1, 1ull << 60, "1B to 1EiB", config.retention_bytes);
