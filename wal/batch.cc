@@ -125,6 +125,10 @@ Result<BatchHeader> decode_batch_header(ByteView bytes) {
                                     "; this release reads version 1. Use the release that wrote it.");
   }
   BatchHeader header = read_fields(bytes);
+  if (header.attributes != 0) {
+    return error(Code::invalid, "the batch has attributes " + std::to_string(header.attributes) +
+                                    "; this release knows none. Use the release that wrote it.");
+  }
   if (const auto wrong = wrong_counts(header); !wrong.empty()) {
     return error(Code::corrupt, std::string(wrong));
   }

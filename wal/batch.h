@@ -90,8 +90,8 @@ struct BatchStamp {
 };
 
 // Decodes a stamped header. `corrupt` if it is shorter than 128 bytes, its magic, version or CRC is
-// wrong, or a field contradicts another. Says nothing of the body. A version above ours with a good
-// CRC is `invalid`: written by a newer release.
+// wrong, or a field contradicts another. Says nothing of the body. Another version, or attributes, with a
+// good CRC is `invalid`: written by a newer release.
 Result<BatchHeader> decode_batch_header(ByteView bytes);
 
 // The whole batch, header and body_crc and record lengths verified; `bytes` may be longer. `corrupt`

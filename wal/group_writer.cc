@@ -28,8 +28,7 @@ void GroupWriter::append(const std::shared_ptr<LiveSegment>& segment, const Batc
   cache_.add(header, group.chunk, at);
   group.used += frame;
   ++group.batches;
-  group.end = {header.next_index(), header.next_offset(), header.term, header.timestamp_us, header.digest};
-  segment->end = group.end;
+  segment->end = group.end = point_behind(header);
   segment->commit = std::max(segment->commit, header.commit);
   segment->end_position += frame;
   pending_bytes_ += frame;

@@ -36,7 +36,7 @@ struct HardState {
   Index commit_bound = {};   // known committed up to here once
   Index trim_index = {};     // batches below are no longer kept
   Offset trim_offset = {};   // records below are no longer kept; may lie inside batch trim_index
-  bool suspect = false;      // the marker of decisions.md: no vote, no counted ack, until settled
+  bool suspect = false;  // no vote, no counted ack, until settled; wal::Log's (mark_suspect, settle): others leave it
   constexpr bool operator==(const HardState&) const = default;
 };
 

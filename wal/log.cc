@@ -47,7 +47,6 @@ LogOnDisk::LogOnDisk(std::shared_ptr<Directory> directory, std::shared_ptr<OpenF
       pool_(std::move(directory), disk, clock,
             {access, options.segment_bytes, next_segment_bytes(options, recovered), recovered.number_next}) {
   const HardState bounds = hard_state.find(identity.log).value_or(HardState{});
-  suspect_ = report_.suspect || bounds.suspect || (!options.is_new && slot_is_lost(hard_state, identity.log));
   first_index_ = durable_trim_ = bounds.trim_index;
   first_offset_ = bounds.trim_offset;
   bound_written_ = bounds.durable_bound;
@@ -68,6 +67,11 @@ LogOnDisk::LogOnDisk(std::shared_ptr<Directory> directory, std::shared_ptr<OpenF
     segments_.push_back(std::move(segment));
   }
   durable_ = tail_;
+  damage_shows_ = report_.suspect;
+  suspect_ = report_.suspect || bounds.suspect;
+  if (bounds.suspect && bound_written_ <= durable_.index) mark_ = Mark::durable;
+  // Whoever writes the slot next, for a vote or a trim, must not make a sound one of it.
+  if (!options.is_new && slot_is_lost(hard_state, identity.log)) write_mark([] {});
 }
 
 // What open() still has to do on the disk. Blocks.
@@ -78,7 +82,7 @@ Result<void> LogOnDisk::begin(const std::vector<std::uint64_t>& unused) {
     File& file = last.file->pinned();
     auto size = file.size();
     if (!size) return std::unexpected(std::move(size.error()));
-    if (*size < last.file->header.segment_bytes || last.sealed) {
+    if (*size < last.file->header.segment_bytes || last.sealed || damage_shows_) {
       last.end_position = last.file->header.segment_bytes;  // no room: the next append opens a segment
     } else if (last.end_position % kBlockBytes != 0 && last.room() > 0) {
       const auto block = Chunk::make(kBlockBytes);
@@ -87,7 +91,7 @@ Result<void> LogOnDisk::begin(const std::vector<std::uint64_t>& unused) {
       std::copy_n(block->data(), last.end_position % kBlockBytes, last.tail_block.begin());
     }
   }
-  if (suspect_) return {};  // its files are left as they are
+  if (damage_shows_) return {};  // its files are left as they are
   const std::uint64_t last_used = segments_.empty() ? 0 : segments_.back()->file->header.number;
   if (auto adopted = pool_.adopt(unused, last_used); !adopted) return adopted;
   if (segments_.empty()) return pool_.prepare_first();
@@ -106,12 +110,6 @@ std::vector<TermRun> LogOnDisk::history() const {
 
 Result<void> LogOnDisk::append(ByteView batch, Use use) {
   CHECK(!truncation_);
-  if (suspect_) {
-    return error(Code::data_loss,
-                 "the log ends at offset " + std::to_string(tail_.offset.value) +
-                     " but acknowledged more before its disk was damaged; it takes no appends until that is settled",
-                 tail_.offset.value);
-  }
   auto header = decode_batch_header(batch);
   if (!header) return std::unexpected(std::move(header.error()));
   if (batch.size() != header->total_bytes()) return error(Code::invalid, "the batch's length is not its header's");
@@ -120,6 +118,10 @@ Result<void> LogOnDisk::append(ByteView batch, Use use) {
       next_digest(tail_.digest, batch) != header->digest) {
     return error(Code::invalid, "batch " + std::to_string(header->index.value) + " does not continue the log at " +
                                     std::to_string(tail_.index.value));
+  }
+  mark_before_writing();
+  if (damage_shows_ && mark_ != Mark::durable) {
+    return error(Code::over_limit, "the log is being marked as one that lost something; nothing was written");
   }
   auto segment = place_for(frame_bytes(batch.size()), header->term, use);
   if (!segment && segment.error().code == Code::no_space && mutant(Mutant::m27_no_space_acknowledged)) {
@@ -132,6 +134,26 @@ Result<void> LogOnDisk::append(ByteView batch, Use use) {
   tail_ = (*segment)->end;
   last_group_proven_ = false;
   return {};
+}
+
+void LogOnDisk::flush() {
+  if (mark_ != Mark::asked) writer_.flush(durable_.index);  // else when the mark is durable
+}
+
+std::optional<LogPoint> LogOnDisk::point_in_memory(Index at) const {
+  if (at < first_index_ || at > tail_.index) return std::nullopt;
+  if (at == tail_.index) return tail_;
+  const auto behind = std::partition_point(segments_.begin(), segments_.end(), [at](const auto& segment) {
+    return segment->file->header.start.index <= at;
+  });
+  if (behind != segments_.begin() && (*std::prev(behind))->file->header.start.index == at) {
+    return (*std::prev(behind))->file->header.start;
+  }
+  std::vector<BatchRef> before;
+  if (at == Index() || !cache_.read(Index(at.value - 1), at, 1, before) || before.empty()) return std::nullopt;
+  const auto header = decode_batch_header(before.front().bytes);
+  CHECK(header.has_value(), at);
+  return point_behind(*header);
 }
 
 // The segment that takes the next batch; nothing has changed if there is none.
@@ -182,9 +204,11 @@ void LogOnDisk::group_durable(const std::shared_ptr<LiveSegment>& segment) {
   CHECK(at != segments_.rend());
   while (++at != segments_.rend() && !(*at)->frozen) seal(*at);
   durable_ = segment->durable_end;
+  damage_shows_ = false;  // it stands in a segment that recovery did not know: older ones are void from its start on
   last_durable_us_ = clock_.monotonic_us();
   cache_.evict(durable_.index);
-  writer_.flush(durable_.index);
+  flush();
+  advance_settling();
   if (truncation_) {
     advance_truncation();
   } else if (handler_) {
@@ -237,8 +261,10 @@ void LogOnDisk::write_footer(const std::shared_ptr<LiveSegment>& segment, const 
 }
 
 void LogOnDisk::tick() {
-  if (suspect_ || disk_.failed()) return;
+  if (disk_.failed() || (damage_shows_ && mark_ != Mark::durable)) return;
   pool_.tick();
+  advance_settling();
+  if (damage_shows_ && !truncation_) return;
   if (std::exchange(seal_recovered_, false) && !segments_.empty()) {
     for (auto segment = segments_.begin(); segment + 1 != segments_.end(); ++segment) {
       // One that opens just now is no proof yet; when it is durable, it seals the one before it.

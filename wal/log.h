@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -72,9 +73,21 @@ class Log {
 
   // What open() found: cuts, holes, SUSPECT.
   virtual const RecoveryReport& recovery() const = 0;
-  // True: the log ends below something that it acknowledged. append() refuses with data_loss until
-  // the operator or a leader settles it.
+  // True: the log ends below something that it acknowledged, as recovery or mark_suspect() found. No vote, no
+  // counted ack, no client's append (Replica sees to that); a leader's batches are appended and may be cut again,
+  // until settle(). Until the first append, truncation or settle() its files are left as they are. Stays so over
+  // restarts and power cuts: nothing is written to a suspect log before the hard state says durably that it is one.
   virtual bool suspect() const = 0;
+
+  // What only others can know: this disk acknowledged more than it holds (it was put back from a backup).
+  // suspect() from now on; durably when `done` runs, within this call if the hard state says so already.
+  // Not while settle() is under way.
+  virtual void mark_suspect(Done done) = 0;
+
+  // The log holds again all that it ever acknowledged and that counts, durably. suspect() ends, durably when `done`
+  // runs, and not before; within this call if it is not suspect. Where the damage still shows in the files, a new
+  // segment is opened first, for which a full disk waits. Once at a time; append() and truncate_suffix() may go on.
+  virtual void settle(Done done) = 0;
 
   // The end of the log, written but perhaps not durable: what the next batch gets and what the last
   // one left.
@@ -83,6 +96,9 @@ class Log {
   virtual Offset durable_offset() const = 0;
   virtual Index first_index() const = 0;    // kept from here
   virtual Offset first_offset() const = 0;  // the trim point; may lie inside batch first_index()
+  // Where the log stood before batch `at`, durable or not, if memory tells: at tail(), where a segment starts, and
+  // behind each batch in the tail cache. Never blocks. Nothing: LogReader::point() on view() tells, if it is durable.
+  virtual std::optional<LogPoint> point_in_memory(Index at) const = 0;
   // (term, first index) of each run of a term, oldest first, of what is kept (proto:P17).
   virtual std::vector<TermRun> history() const = 0;
 
@@ -90,8 +106,8 @@ class Log {
   // After it returned, the batch is in tail() and in tail reads, not yet durable. The body's CRC is
   // not looked at: whoever received it did. Errors, all before anything is written:
   // no_space - the disk is full (writing resumes by itself when space returns);
-  // over_limit - the next segment is still being prepared: poll the disk and try again;
-  // data_loss - suspect().
+  // over_limit - the next segment is still being prepared, or the mark of a suspect log is not durable yet: poll
+  // the disk and try again.
   virtual Result<void> append(ByteView batch, Use use = Use::data) = 0;
 
   // Starts writing what append() collected, unless a group of this log is in flight; what follows

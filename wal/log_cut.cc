@@ -55,6 +55,7 @@ void LogOnDisk::retire_trimmed() {
 void LogOnDisk::truncate_suffix(Index to, Done done) {
   CHECK(!truncation_);
   CHECK(to >= first_index_ && to <= tail_.index, to, first_index_, tail_.index);
+  mark_before_writing();
   truncation_ = Truncation{};  // emplace() finds no constructor under clang, as the struct is nested
   truncation_->to = to;
   truncation_->done = std::move(done);
@@ -117,9 +118,8 @@ void LogOnDisk::find_truncation_point(std::uint64_t delay_us) {
           disk_.fail(found.error());
           return;
         }
-        const BatchHeader& last = place->header;
-        truncation_->point = {last.next_index(), last.next_offset(), last.term, last.timestamp_us, last.digest};
-        truncation_->end_position = place->position + frame_bytes(last.total_bytes());
+        truncation_->point = point_behind(place->header);
+        truncation_->end_position = place->position + frame_bytes(place->header.total_bytes());
         cut_segments();
       });
 }
@@ -165,6 +165,7 @@ void LogOnDisk::remove_newer_segments() {
 void LogOnDisk::finish_truncation() {
   const Done done = std::move(truncation_->done);
   truncation_.reset();
+  advance_settling();
   done();
 }
 

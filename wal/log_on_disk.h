@@ -2,7 +2,7 @@
 
 // The parts of Log behind its interface: segments in use (here), the group that is being written
 // (group_writer.h), segments ahead of need (segment_pool.h), recent batches (tail_cache.h).
-// Private to log.cc and log_cut.cc.
+// Private to log.cc, log_cut.cc and log_suspect.cc.
 // Thread: shard.
 
 #include <deque>
@@ -38,14 +38,17 @@ class LogOnDisk final : public Log {
   Index first_index() const override { return first_index_; }
   Offset first_offset() const override { return first_offset_; }
   std::vector<TermRun> history() const override;
+  std::optional<LogPoint> point_in_memory(Index at) const override;
   Result<void> append(ByteView batch, Use use) override;
-  void flush() override { writer_.flush(durable_.index); }
+  void flush() override;
   void on_durable(DurableHandler handler) override { handler_ = std::move(handler); }
   void tick() override;
   void prove_tail() override;
   bool read_tail(Offset from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const override;
   bool read_tail(Index from, Index limit, std::size_t bytes_max, std::vector<BatchRef>& out) const override;
   LogView view() const override;
+  void mark_suspect(Done done) override;
+  void settle(Done done) override;
   void truncate_suffix(Index to, Done done) override;
   void drop_prefix(Index to, Offset offset, Done done) override;
   std::uint64_t pending_bytes() const override { return writer_.pending_bytes(); }
@@ -79,6 +82,19 @@ class LogOnDisk final : public Log {
   void remove_newer_segments();
   void finish_truncation();
 
+  // SUSPECT (log_suspect.cc). Nothing is written to a suspect log before the hard state says durably that it is
+  // one: what is written may hide from the next recovery that something was lost.
+  enum class Mark : std::uint8_t { none, asked, durable };
+  struct Settling {
+    Done done;
+    bool writing = false;  // the mark is being taken off
+  };
+  void mark_before_writing() {
+    if (suspect_ && mark_ == Mark::none && !settling_) mark_suspect([] {});
+  }
+  void write_mark(Done done);
+  void advance_settling();
+
   std::shared_ptr<Directory> directory_;
   std::shared_ptr<OpenFiles> open_files_;
   const LogIdentity identity_;
@@ -90,6 +106,9 @@ class LogOnDisk final : public Log {
   Rng& rng_;
   RecoveryReport report_;
   bool suspect_ = false;
+  Mark mark_ = Mark::none;     // that the log is suspect, in the hard state
+  bool damage_shows_ = false;  // the files are as recovery found them to be suspect: no new segment stands behind yet
+  std::optional<Settling> settling_;
 
   std::deque<std::shared_ptr<LiveSegment>> segments_;  // in use or about to be, oldest first; the last one takes appends
   LogPoint tail_, durable_;

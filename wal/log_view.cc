@@ -133,19 +133,21 @@ const SegmentView* LogReader::segment_holding(Position from) const {
   return it == view_.segments.end() ? nullptr : &*it;
 }
 
+std::unexpected<Error> LogReader::lost_before(const SegmentView& segment) {
+  const LogPoint before = &segment == view_.segments.data() ? LogPoint{} : (&segment - 1)->end;
+  hole_ = {before.index, segment.start().index, before.offset, segment.start().offset};
+  return error(Code::data_loss,
+               "the segments before " + segment_name(segment.file->header.number) + " are lost; offsets " +
+                   std::to_string(hole_.from_offset.value) + " to " + std::to_string(hole_.to_offset.value - 1) +
+                   " are unreadable on this disk",
+               hole_.from_offset.value);
+}
+
 template <class Position>
 Result<void> LogReader::read_from(Position from, std::size_t bytes_max, std::vector<BatchRef>& out) {
   const SegmentView* segment = segment_holding(from);
   if (segment == nullptr) return {};
-  if (from < position_of(segment->start(), from)) {
-    const LogPoint before = segment == view_.segments.data() ? LogPoint{} : (segment - 1)->end;
-    hole_ = {before.index, segment->start().index, before.offset, segment->start().offset};
-    return error(Code::data_loss,
-                 "the segments before " + segment_name(segment->file->header.number) + " are lost; offsets " +
-                     std::to_string(hole_.from_offset.value) + " to " + std::to_string(hole_.to_offset.value - 1) +
-                     " are unreadable on this disk",
-                 hole_.from_offset.value);
-  }
+  if (from < position_of(segment->start(), from)) return lost_before(*segment);
   const auto file = segment->file->open();
   if (!file) return std::unexpected(file.error());
   WalkStart start = start_of(*segment, from);
@@ -237,6 +239,8 @@ Result<BatchPlace> LogReader::find(Index index) {
   const SegmentView* segment = segment_holding(index);
   if (segment == nullptr) return error(Code::invalid, "batch " + std::to_string(index.value) + " lies past the end");
   if (index < segment->start().index) {
+    const bool is_trimmed = segment == view_.segments.data() && segment->start().offset <= view_.first_offset;
+    if (!is_trimmed) return lost_before(*segment);
     return error(Code::trimmed, "batch " + std::to_string(index.value) + " is no longer kept",
                  view_.first_offset.value);
   }
@@ -261,6 +265,21 @@ Result<BatchPlace> LogReader::find(Index index) {
     if (!behind) return error(Code::data_loss, std::move(damage), hole_.from_offset.value);
     start = *behind;
   }
+}
+
+Result<LogPoint> LogReader::point(Index at) {
+  for (const SegmentView& segment : view_.segments) {
+    if (segment.start().index == at) return segment.start();
+    if (segment.end.index == at) return segment.end;
+    if (segment.end.index > at) break;
+  }
+  if (at > view_.end_index || view_.segments.empty()) {
+    return error(Code::invalid,
+                 "batch " + std::to_string(at.value) + " lies past the end, " + std::to_string(view_.end_index.value));
+  }
+  auto before = find(Index(at.value - (at > Index() ? 1 : 0)));
+  if (!before) return std::unexpected(std::move(before.error()));
+  return point_behind(before->header);
 }
 
 }  // namespace walraft::wal

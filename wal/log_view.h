@@ -61,6 +61,14 @@ class LogReader {
   // `trimmed`, `invalid` as read().
   Result<BatchPlace> find(Index index);
 
+  // Where the log stands before batch `at`: at every index from the first batch in the files to the view's
+  // end. At first_index() too, though what lies before was trimmed: the segment's header tells, or the batch
+  // before, which is still in it. Reads nothing where a segment starts or ends, else the headers of about
+  // 64 KiB of batches. Blocks. `trimmed`: nothing that is kept tells; `data_loss`: the batch before it is
+  // damaged here; `invalid`: past the view's end, or the view is of a log that has no segment yet (its only
+  // point is Log::tail()); the others as read().
+  Result<LogPoint> point(Index at);
+
   Offset end_offset() const { return view_.end_offset; }
   // That the view takes, about.
   std::size_t memory_bytes() const { return view_.segments.size() * sizeof(SegmentView); }
@@ -72,6 +80,7 @@ class LogReader {
   Result<void> read_from(Position from, std::size_t bytes_max, std::vector<BatchRef>& out);
   template <class Position>
   const SegmentView* segment_holding(Position from) const;
+  std::unexpected<Error> lost_before(const SegmentView& segment);
 
   LogView view_;
   Hole hole_;

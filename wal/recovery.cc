@@ -102,6 +102,12 @@ class Recovery {
                                      to_string(input_.log) + " of cluster " + to_string(input_.cluster) +
                                      ". Move the file back to where it came from.");
     }
+    const LogId id = input_.log_id != LogId() || used_.empty() ? input_.log_id : used_.front().file->header.log_id;
+    if (id != LogId() && header->log_id != id) {
+      return error(Code::denied, directory_.path() + "/" + name + " says that log " + to_string(header->log) +
+                                     " has the id " + std::to_string(header->log_id.value) + "; expected " +
+                                     std::to_string(id.value) + ". Move the file back to where it came from.");
+    }
     if (header->number != number) {
       return error(Code::corrupt, directory_.path() + "/" + name + " holds segment " +
                                       std::to_string(header->number) + ". Give it back its name: " +

@@ -8,7 +8,7 @@
 //     D = max(durable_before of valid groups behind the damage, durable_bound of the hard state,
 //             the start of the next segment).
 // Damage below D is rot: kept and marked. Damage at or above D is a write that was never
-// acknowledged: cut. (CTRL, FAST'18: mark, do not truncate; wal/FORMAT.md section 6.)
+// acknowledged: cut. (CTRL, FAST'18: mark, do not truncate; wal/FORMAT.md section 7.)
 
 #include <array>
 #include <cstdint>
@@ -52,7 +52,7 @@ enum class Verdict : std::uint8_t {
   keep,     // nothing is wrong
   cut,      // never acknowledged: the log ends before it
   hole,     // acknowledged, below a known commit: unreadable here, the rest of the log stands
-  suspect,  // acknowledged, and no proof that what follows is all: no vote, no ack, no append
+  suspect,  // acknowledged, and no proof that what follows is all: no vote, no counted ack, until settled
   rebuild,  // costs nothing: made again from the data
   remove,   // a file without meaning
 };
@@ -149,7 +149,7 @@ struct RecoveredLog {
 struct RecoveryInput {
   Uuid cluster;
   Uuid log;
-  LogId log_id;
+  LogId log_id;  // 0: not known, that of the first segment
   HardState bounds;
   bool durable_is_commit = false;
   Access access = Access::direct;
@@ -160,7 +160,7 @@ struct RecoveryInput {
 
 // Reads the files of `directory`; writes none. What it keeps is synced and read from the medium, so
 // all of it is durable. Running it twice gives the same answer. Blocks.
-// Errors: `denied` for files of another log or cluster, `invalid` for a newer format, `failed` if
+// Errors: `denied` for files of another log or cluster, or under another id, `invalid` for a newer format, `failed` if
 // the directory cannot be read or a sync fails (that one stops the node).
 Result<RecoveredLog> recover_log(std::shared_ptr<Directory> directory, const RecoveryInput& input);
 

@@ -14,6 +14,10 @@ const IndexEntry* last_not_behind(const std::vector<IndexEntry>& entries, Less b
 
 }  // namespace
 
+LogPoint point_behind(const BatchHeader& header) {
+  return {header.next_index(), header.next_offset(), header.term, header.timestamp_us, header.digest};
+}
+
 void SegmentIndex::add(Index index, Offset offset, Term term, std::int64_t timestamp_us, std::uint64_t position) {
   if (entries_.empty() || position >= entries_.back().position + kIndexStepBytes) {
     entries_.push_back({index, offset, timestamp_us, position});

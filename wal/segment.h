@@ -8,10 +8,14 @@
 #include <vector>
 
 #include "wal/base/ids.h"
+#include "wal/batch.h"
 #include "wal/segment_file.h"
 #include "wal/segment_format.h"
 
 namespace walraft::wal {
+
+// Where a log stands behind this batch.
+LogPoint point_behind(const BatchHeader& header);
 
 // Sparse: finds a frame from which to scan. Grows with the segment, is written as its footer.
 class SegmentIndex {

@@ -172,10 +172,6 @@ class Scanner {
   // The digest of the run's end is known: from the segment header, or from a batch of the run.
   bool run_is_chained() const { return run_.chained || run_.to.index != run_.from.index; }
 
-  static LogPoint point_behind(const BatchHeader& header) {
-    return {header.next_index(), header.next_offset(), header.term, header.timestamp_us, header.digest};
-  }
-
   bool stop(std::string why) {
     what_ = std::move(why);
     skip_to_ = 0;

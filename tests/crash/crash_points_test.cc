@@ -71,17 +71,21 @@ std::string crash_everywhere(std::uint64_t seed, std::uint64_t every, Totals& to
   totals.done.refused += machine.done().refused;
   totals.done.failures += machine.done().failures;
   totals.done.segments += machine.done().segments;
+  totals.done.suspicions += machine.done().suspicions;
+  totals.done.settled += machine.done().settled;
   return wrong;
 }
 
 void print(const Totals& totals) {
-  std::printf("%llu workloads, %llu crash points, %llu power cuts; %llu appends, %llu truncations, %llu trims, %llu restarts, "
-              "%llu refusals, %llu failures, %llu segments\n",
-              static_cast<unsigned long long>(totals.seeds), static_cast<unsigned long long>(totals.points),
-              static_cast<unsigned long long>(totals.cuts), static_cast<unsigned long long>(totals.done.appends),
-              static_cast<unsigned long long>(totals.done.truncations), static_cast<unsigned long long>(totals.done.trims),
-              static_cast<unsigned long long>(totals.done.restarts), static_cast<unsigned long long>(totals.done.refused),
-              static_cast<unsigned long long>(totals.done.failures), static_cast<unsigned long long>(totals.done.segments));
+  std::printf(
+      "%llu workloads, %llu crash points, %llu power cuts; %llu appends, %llu truncations, %llu trims, %llu restarts, "
+      "%llu refusals, %llu failures, %llu segments, %llu times suspect, %llu times settled\n",
+      static_cast<unsigned long long>(totals.seeds), static_cast<unsigned long long>(totals.points),
+      static_cast<unsigned long long>(totals.cuts), static_cast<unsigned long long>(totals.done.appends),
+      static_cast<unsigned long long>(totals.done.truncations), static_cast<unsigned long long>(totals.done.trims),
+      static_cast<unsigned long long>(totals.done.restarts), static_cast<unsigned long long>(totals.done.refused),
+      static_cast<unsigned long long>(totals.done.failures), static_cast<unsigned long long>(totals.done.segments),
+      static_cast<unsigned long long>(totals.done.suspicions), static_cast<unsigned long long>(totals.done.settled));
 }
 
 TEST(CrashPoints, nothing_acknowledged_is_lost_in_new_workloads) {

@@ -412,7 +412,7 @@ TEST_F(Sweep, a_log_with_a_hole_goes_on) {
   EXPECT_GT(holes, 10);
 }
 
-// The limit of one node, said in wal/FORMAT.md section 10: the last group, before an idle group or a bound
+// The limit of one node, said in wal/FORMAT.md section 11: the last group, before an idle group or a bound
 // says that it was durable, looks like a torn one. It is cut, with a warning; never one batch more.
 TEST_F(Sweep, only_the_last_group_may_go_and_only_before_it_is_proven) {
   build(false);

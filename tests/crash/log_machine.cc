@@ -113,7 +113,8 @@ std::string verify(Process& process, const Promise& promise) {
   const LogPoint tail = log.tail();
   const std::string where = " (tail " + text(tail.index) + ", durable " + text(promise.durable) + ", appended " +
                             text(promise.end()) + ")" + findings_of(report);
-  if (log.suspect()) return "it is suspect" + where;
+  if (log.suspect() && promise.suspect == false) return "it is suspect" + where;
+  if (!log.suspect() && promise.suspect == true) return "it is suspect no longer, and was not settled" + where;
   if (!report.holes.empty()) return "it has a hole" + where;
   if (tail.index < promise.kept_at_least()) return "acknowledged batches are gone" + where;
   if (tail.index > promise.end()) return "there are batches that were never appended" + where;
@@ -164,6 +165,8 @@ std::vector<std::byte> next_batch(const LogPoint& tail, Index commit, Term term,
   return bytes;
 }
 
+}  // namespace
+
 Result<void> append_next(Log& log, Promise& promise, Term term, std::int64_t now_us, std::size_t bytes_max, bool control,
                          sim::SimRng& rng) {
   auto bytes = next_batch(log.tail(), promise.commit, term, now_us, bytes_max, control, rng);
@@ -173,6 +176,8 @@ Result<void> append_next(Log& log, Promise& promise, Term term, std::int64_t now
   if (appended) promise.batches.push_back(std::make_shared<Promise::Batch>(std::move(bytes), *header));
   return appended;
 }
+
+namespace {
 
 // Three batches more, durably; what is wrong, if anything.
 std::string go_on(Process& process, Promise& promise, sim::SimClock& clock, sim::SimRng& rng) {
@@ -250,6 +255,7 @@ Machine::Profile Machine::profile_of(std::uint64_t seed) {
   profile.full_disk = rng.one_in(2);
   profile.options.small_hard_state = !rng.one_in(8);
   profile.steps = rng.between(40, 90);
+  profile.suspicions = seed % 2 == 1;
   return profile;
 }
 
@@ -345,6 +351,21 @@ void Machine::truncate() {
   held_.clear();
 }
 
+// What peers find out, and a leader puts right; at once, or while other things go on.
+void Machine::suspect_or_settle() {
+  Log& log = *process_->log();
+  if (!promise_.suspect) return;
+  const bool to = !*promise_.suspect;
+  promise_.suspect.reset();
+  const auto done = [this, to] {
+    promise_.suspect = to;
+    ++(to ? done_.suspicions : done_.settled);
+    if (process_->log()->suspect() != to) stop(to ? "a suspicion was forgotten" : "a log was settled and is suspect");
+  };
+  to ? log.mark_suspect(done) : log.settle(done);
+  if (rng_.one_in(2)) idle(100'000);
+}
+
 void Machine::hold_view() {
   held_.push_back({process_->log()->view(), promise_, {}});
   if (rng_.one_in(2)) return;
@@ -394,6 +415,7 @@ void Machine::restart(bool power_cut) {
   }
   Log& log = *process_->log();
   promise_.truncating.reset();
+  promise_.suspect = log.suspect();
   promise_.batches.resize(log.tail().index.value);
   promise_.durable = log.tail().index;
   promise_.first = promise_.first_asked = log.first_index();
@@ -436,6 +458,10 @@ void Machine::step() {
   if (process_->failed()) {
     ++done_.failures;
     restart(rng_.one_in(2));
+    return;
+  }
+  if (profile_.suspicions && rng_.one_in(12)) {
+    suspect_or_settle();
     return;
   }
   const std::uint64_t chance = rng_.below(100);

@@ -35,6 +35,8 @@ struct Promise {
   Index first, first_asked;         // trimmed up to here; asked for, perhaps not done
   Offset first_offset, first_offset_asked;
   std::optional<Index> truncating;  // asked for, not done
+  // Nothing: a change was asked for, and is not done.
+  std::optional<bool> suspect = false;
 
   Index end() const { return Index(batches.size()); }
   Index kept_at_least() const { return truncating ? std::min(durable, *truncating) : durable; }
@@ -67,6 +69,11 @@ class Process {
 // Small enough that a few dozen appends cross several segments.
 Settings small_log();
 
+// Appends a random batch that continues the log, data of up to four records of `bytes_max` or a control batch, and
+// promises it.
+Result<void> append_next(Log& log, Promise& promise, Term term, std::int64_t now_us, std::size_t bytes_max,
+                         bool control, sim::SimRng& rng);
+
 // An empty string if the log is what was promised, else what is wrong.
 std::string verify(Process& process, const Promise& promise);
 // The same for a snapshot that a reader holds.
@@ -85,6 +92,7 @@ class Machine {
   struct Profile {
     Settings options = small_log();
     bool truncations = true;  // not with durable_is_commit
+    bool suspicions = true;   // the log is suspect now and then, and settled again
     bool faults = false;
     bool full_disk = true;
     std::uint64_t steps = 60;
@@ -106,7 +114,8 @@ class Machine {
   }
   // Coverage, to see that the workload does what it should.
   struct Done {
-    std::uint64_t appends = 0, truncations = 0, trims = 0, restarts = 0, refused = 0, failures = 0, segments = 0;
+    std::uint64_t appends = 0, truncations = 0, trims = 0, restarts = 0, refused = 0, failures = 0, segments = 0,
+                  suspicions = 0, settled = 0;
   };
   const Done& done() const { return done_; }
 
@@ -116,6 +125,7 @@ class Machine {
   void append(std::size_t bytes_max, bool control);
   void turn();
   void truncate();
+  void suspect_or_settle();
   void hold_view();
   void trim();
   void idle(std::uint64_t us);

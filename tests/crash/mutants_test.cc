@@ -1,7 +1,7 @@
 // Each planted bug of the log and its disk must be found by the crash points, or by the damage that they
 // stand for, within a few workloads: a test that finds none of them proves nothing. Each runs in a process
 // of its own, since a CHECK that fails is a find too. Prints mutant -> workloads and power cuts to
-// detection. (mutant:M14, M15, M16, M21, M26, M27, M31, H7, H13)
+// detection. (mutant:M14, M15, M16, M21, M26, M27, M31, H7, H13, S1, S2)
 
 #include <gtest/gtest.h>
 
@@ -62,6 +62,7 @@ std::string damage_is_not_cut(const Machine& machine, sim::SimRng& rng) {
     profile.full_disk = which == Mutant::m27_no_space_acknowledged;
     profile.truncations = which == Mutant::h13_truncate_oldest_first || profile.truncations;
     if (which == Mutant::h13_truncate_oldest_first) profile.options.durable_is_commit = false;
+    profile.suspicions = which == Mutant::s1_suspicion_not_durable || which == Mutant::s2_settle_not_durable;
     profile.steps = 120;
     Machine machine(seed, profile);
     sim::SimRng rng(seed);
@@ -123,7 +124,8 @@ INSTANTIATE_TEST_SUITE_P(Planted, Mutants,
                                            Mutant::m16_recycled_tail_accepted, Mutant::m21_trim_races_reader,
                                            Mutant::m26_sync_error_retried, Mutant::m27_no_space_acknowledged,
                                            Mutant::m31_no_dsync, Mutant::h7_ack_before_sync,
-                                           Mutant::h13_truncate_oldest_first),
+                                           Mutant::h13_truncate_oldest_first, Mutant::s1_suspicion_not_durable,
+                                           Mutant::s2_settle_not_durable),
                          [](const auto& planted) { return std::string(to_string(planted.param)); });
 
 // The same code without a mutant, on the same seeds: what it finds above is the bug and not itself.

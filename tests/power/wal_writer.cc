@@ -232,6 +232,7 @@ class Writer {
   bool append() {
     Log& log = node_.log();
     const auto tail = log.tail();
+    if (log.suspect()) leave(1, {Code::data_loss, "the log lost what it acknowledged and takes no appends"});
     fill_batch(builder_, {options_.seed, generation_, tail.index.value}, options_.batch_bytes_max);
     const MutableBytes batch = builder_.finish(fields_of(kLog));
     stamp_batch(batch,

@@ -8,7 +8,7 @@
 namespace walraft {
 namespace {
 
-constexpr std::array<std::string_view, 34> kNames = {
+constexpr std::array<std::string_view, 36> kNames = {
     "h1_no_term_check_at_handshake",
     "h2_replayed_entries_dropped",
     "h3_raw_last_index_counts",
@@ -43,8 +43,10 @@ constexpr std::array<std::string_view, 34> kNames = {
     "c2_refusal_overtakes_answers",
     "c3_queue_not_bounded",
     "c4_credit_ignored",
+    "s1_suspicion_not_durable",
+    "s2_settle_not_durable",
 };
-static_assert(kNames.size() == static_cast<std::size_t>(Mutant::c4_credit_ignored) + 1);
+static_assert(kNames.size() == static_cast<std::size_t>(Mutant::s2_settle_not_durable) + 1);
 
 #ifdef WALRAFT_MUTANTS
 constexpr int kNone = -1;

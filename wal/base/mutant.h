@@ -3,7 +3,7 @@
 // Planted bugs: each is a mistake that real systems made, and that our tests must find. They are
 // compiled in only with -DWALRAFT_MUTANTS=ON; otherwise mutant() is a constant false and the bug is
 // not in the program. The name says what goes wrong; H and M numbers are those of the hazard list,
-// C is the stream channel.
+// C is the stream channel, S is what a log says of itself after it lost something.
 //
 //   if (!mutant(Mutant::m14_no_directory_sync)) ...
 //
@@ -53,6 +53,8 @@ enum class Mutant : std::uint8_t {
   c2_refusal_overtakes_answers,        // a refused append is answered before those that came before it
   c3_queue_not_bounded,                // a peer that does not read is sent more and more
   c4_credit_ignored,                   // a subscriber is sent more than it asked for
+  s1_suspicion_not_durable,            // a log that lost something is written to before its disk says so
+  s2_settle_not_durable,               // a log is told to be whole again before its disk says so
 };  // M25 (leases by the wall clock) has no place: there are no leases.
 
 // All of them, in the order of the enum. Any thread; in every build.

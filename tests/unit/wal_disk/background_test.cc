@@ -191,7 +191,7 @@ TEST(Mutants, HaveDistinctNamesThatAreFoundAgain) {
     ASSERT_TRUE(mutant_named(name)) << name;
     EXPECT_EQ(to_string(*mutant_named(name)), name);
   }
-  EXPECT_EQ(names.size(), static_cast<std::size_t>(Mutant::c4_credit_ignored) + 1) << "the last of the enum";
+  EXPECT_EQ(names.size(), static_cast<std::size_t>(Mutant::s2_settle_not_durable) + 1) << "the last of the enum";
   EXPECT_EQ(mutant_named("m14_no_directory_sync"), Mutant::m14_no_directory_sync);
   EXPECT_EQ(mutant_named("m31_no_dsync"), Mutant::m31_no_dsync);
   EXPECT_FALSE(mutant_named(""));

@@ -78,6 +78,17 @@ TEST(Batch, unstamped_ones_are_refused_with_the_code_that_fits) {
   EXPECT_EQ(decode_unstamped_batch(large).error().code, Code::too_large);
 }
 
+// Version 1 knows none: what they change about the body, nobody here can tell.
+TEST(Batch, attributes_are_a_newer_release_s) {
+  std::vector<std::byte> batch = example();
+  store_le(batch.data() + 6, std::uint16_t{1});
+  EXPECT_EQ(decode_unstamped_batch(batch).error().code, Code::invalid);
+  EXPECT_EQ(decode_batch_header(batch).error().code, Code::corrupt) << "the CRC is not that of these bytes";
+  store_le(batch.data() + 124, crc32c(ByteView(batch).first(124)));
+  EXPECT_EQ(decode_batch_header(batch).error().code, Code::invalid);
+  EXPECT_EQ(decode_batch(batch).error().code, Code::invalid);
+}
+
 TEST(Batch, the_builder_stops_at_its_limits) {
   BatchBuilder builder;
   EXPECT_FALSE(builder.add(std::vector<std::byte>(kRecordBytesMax + 1)));

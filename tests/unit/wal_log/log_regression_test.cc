@@ -247,7 +247,6 @@ TEST_F(LogRegression, a_missing_last_segment_is_noticed_by_the_footer_before_it)
   filesystem_.delete_on_medium(path(last));
   LogProcess& again = start();
   EXPECT_TRUE(again.log().suspect());
-  EXPECT_EQ(again.append({"x"}).error().code, Code::data_loss);
 }
 
 TEST_F(LogRegression, a_segment_without_header_is_known_by_its_groups) {
