@@ -86,6 +86,7 @@ TEST_F(UpstreamTest, OnlyTheCurrentSessionOfItsLeaderIsItsSession) {
   EXPECT_FALSE(upstream_.is_session(kLeader, {6, 2}));
   upstream_.lost(now_us_);
   EXPECT_FALSE(upstream_.is_session(kLeader, session)) << "it is over";
+  EXPECT_EQ(upstream_.session(), SessionId()) << "and no heartbeat is answered with its name";
 }
 
 TEST_F(UpstreamTest, LeavingEndsTheSessionAndDialsNoMore) {
