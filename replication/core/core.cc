@@ -20,13 +20,26 @@ Core::Core(Boot boot, const Timing& timing, Rng& rng, std::uint64_t now_us)
       membership_(std::move(boot.members)),
       suspect_(boot.suspect),
       election_(timing_, rng, now_us),
+      boot_(self_, rng.next(), now_us),
       upstream_({disk_uuid_, incarnation_, timing_, log_, commit_, durable_, suspect_, log_busy_}, follower_commit_,
                 outbox_, rng) {
   CHECK(durable_ <= log_.end() && commit_ <= log_.end(), durable_, commit_, log_.end());
-  CHECK(ballot_.term >= log_.last_term(), ballot_.term, log_.last_term());
   for (auto& [index, configuration] : boot.configurations) membership_.append(index, std::move(configuration));
   // What the leader of the last batch's term made is all that this log can hold.
   follower_commit_.verify(log_.last_term(), log_.end());
+  // Suspect already; or on a disk that counts for nobody: whatever it forgot, it gives no vote.
+  const Member* registered = membership_.active().find(self_);
+  const bool nobody = registered != nullptr && registered->disk != disk_uuid_;
+  if (suspect_ || nobody || mutant(Mutant::m18_rolled_back_node_votes)) {
+    boot_.close();
+  }
+  if (ballot_.term < log_.last_term()) {
+    PROBE("ballot is older than the log");
+    ballot_ = {log_.last_term(), NodeId()};
+    on_rolled_back(now_us);
+  }
+  ask_peers(now_us);
+  conclude_boot(now_us);
 }
 
 Ready Core::ready() {
@@ -43,7 +56,11 @@ void Core::halt(const std::string& why) {
 
 void Core::tick(std::uint64_t now_us, std::uint64_t oldest_write_us) {
   if (halted_) return;
+  ask_peers(now_us);
+  conclude_boot(now_us);
+  if (boot_.open()) return;
   watch_disk(now_us, oldest_write_us);
+  settle(now_us);
   if (leader_) {
     if (const auto why = leader_->tick(now_us)) resign(*why, now_us);
     return;
@@ -91,6 +108,7 @@ void Core::resign(Resignation why, std::uint64_t now_us) {
     case Resignation::streams_dead: PROBE("leader ends: dead streams"); break;
     case Resignation::disk_stalled: PROBE("leader ends: its disk stalls"); break;
     case Resignation::append_failed: PROBE("leader ends: an append failed"); break;
+    case Resignation::rolled_back: PROBE("leader ends: its disk is from the past"); break;
   }
   leader_->refuse_reads();
   leader_->close_all();
@@ -168,6 +186,7 @@ void Core::campaign(VoteReason reason, std::uint64_t now_us) {
   role_ = Role::candidate;
   ballot_ = {ballot_.term + 1, self_};
   campaign_version_ = outbox_.persist(ballot_);
+  campaign_log_ = log_.log_end();
   election_.campaign(reason, now_us);
   for (const Member& member : membership_.active().members) {
     if (member.node == self_ || !member.voter) continue;
@@ -196,16 +215,19 @@ void Core::become_leader(Term campaign, std::uint64_t now_us) {
   election_.stop();
   role_ = Role::leader;
   if (election_.reason() == VoteReason::transfer) hand_over_from_us_ = now_us + timing_.hand_over_rest_us();
-  leader_.emplace(
-      campaign,
-      Leader::View{self_, incarnation_, timing_, log_, membership_, commit_, durable_, disk_, hand_over_from_us_},
-      outbox_, now_us);
+  leader_.emplace(campaign,
+                  Leader::View{self_, incarnation_, timing_, log_, membership_, commit_, durable_, disk_, memory_,
+                               hand_over_from_us_},
+                  outbox_, now_us);
 }
 
 // --- Votes -----------------------------------------------------------------------------------------------------------
 
 void Core::receive(NodeId from, const ControlMessage& message, std::uint64_t now_us) {
   if (halted_ || from == self_) return;
+  conclude_boot(now_us);
+  const bool of_boot = std::holds_alternative<BootQuestion>(message) || std::holds_alternative<BootAnswer>(message);
+  if (boot_.open() && !of_boot) return;
   std::visit([&](const auto& m) { on(from, m, now_us); }, message);
 }
 
@@ -227,6 +249,7 @@ void Core::on(NodeId from, const VoteRequest& request, std::uint64_t now_us) {
     outbox_.send(from, VoteReply{ballot_.term, request.term, true, granted, disk_uuid_});
     return;
   }
+  if (known_disk(from, request.disk)) memory_.voted(from, {request.term, from});
   if (request.term > ballot_.term) {
     if (!free && request.reason != VoteReason::transfer) {
       PROBE("vote request ignored: there is a leader");
@@ -246,7 +269,7 @@ void Core::on(NodeId from, const VoteRequest& request, std::uint64_t now_us) {
   }
   if (granted) election_.rest(now_us);
   if (able && request.term == ballot_.term && !granted) PROBE("vote refused: it is given");
-  outbox_.send(from, VoteReply{ballot_.term, request.term, false, granted, disk_uuid_});
+  outbox_.send(from, VoteReply{ballot_.term, request.term, false, granted, disk_uuid_, request.log});
 }
 
 void Core::on(NodeId from, const VoteReply& reply, std::uint64_t now_us) {
@@ -257,6 +280,11 @@ void Core::on(NodeId from, const VoteReply& reply, std::uint64_t now_us) {
   if (reply.pre != asking || reply.campaign != (asking ? ballot_.term + 1 : ballot_.term)) {
     PROBE("vote for another campaign");
     return;
+  }
+  if (!asking) {
+    // In this very term, but before this node's disk was brought back from the past.
+    if (reply.log != campaign_log_) return;
+    memory_.voted(from, {reply.campaign, self_});
   }
   election_.grant(from);
   count_votes(now_us);
@@ -279,14 +307,16 @@ void Core::on(NodeId from, const Heartbeat& heartbeat, std::uint64_t now_us) {
       return;  // proto:P20: no sign of life
     }
     heartbeat_seen_ = seen;
+    for (const Remembered& known : heartbeat.known) memory_.learn(known);
     if (heartbeat.disk == DiskState::stalled) PROBE("heartbeat of a leader with a stalled disk");
     if (heartbeat.disk != DiskState::stalled) heard_leader(now_us);
     follower_commit_.learn(heartbeat.term, heartbeat.commit);
     commit_as_follower();
     upstream_.on_heartbeat(heartbeat.session, heartbeat.seq, now_us);
   }
-  outbox_.send(from, HeartbeatReply{ballot_.term, heartbeat.seq, disk_uuid_, upstream_.session(),
-                                    upstream_.age_us(now_us), upstream_.dead(now_us), disk_, log_.end(), durable_});
+  outbox_.send(from,
+               HeartbeatReply{ballot_.term, heartbeat.seq, disk_uuid_, upstream_.session(), upstream_.age_us(now_us),
+                              upstream_.dead(now_us), disk_, log_.end(), durable_, suspect_});
 }
 
 void Core::on(NodeId from, const HeartbeatReply& reply, std::uint64_t now_us) {
@@ -307,6 +337,8 @@ void Core::on_peer_gone(NodeId peer, std::uint64_t now_us) {
 
 void Core::receive(NodeId from, const StreamMessage& message, std::uint64_t now_us) {
   if (halted_ || from == self_) return;
+  conclude_boot(now_us);
+  if (boot_.open()) return;
   std::visit([&](const auto& m) { on(from, m, now_us); }, message);
 }
 
@@ -425,6 +457,7 @@ void Core::on_persisted(std::uint64_t version, std::uint64_t now_us) {
     election_.grant(self_);
     count_votes(now_us);
   }
+  settle(now_us);
 }
 
 void Core::on_durable(Index durable, std::uint64_t now_us) {
@@ -478,6 +511,13 @@ void Core::settle(std::uint64_t now_us) {
   const Index known = follower_commit_.pending();
   if (!suspect_ || upstream_.state() != Upstream::State::streaming) return;
   if (known < log_.base() || durable_ < known || log_.term_before(known) != ballot_.term) return;
+  if (!boot_.all_told(membership_.active())) return;
+  // It may have voted in this term and forgotten it: a vote for who leads already elects nobody.
+  if (ballot_.vote == NodeId()) {
+    ballot_.vote = upstream_.leader();
+    outbox_.persist(ballot_);
+  }
+  if (!outbox_.persisted()) return;
   PROBE("suspect log is whole again");
   suspect_ = false;
   outbox_.settled();
@@ -549,6 +589,7 @@ std::string Core::describe() const {
   line += " term=" + walraft::describe(ballot_.term) + " vote=" + walraft::describe(ballot_.vote) +
           " leader=" + walraft::describe(leader()) + " log=" + replication::describe(log_.log_end()) +
           " durable=" + walraft::describe(durable_) + " commit=" + walraft::describe(commit_);
+  if (boot_.open()) line += " asking";
   if (suspect_) line += " suspect";
   if (truncating_) line += " truncating=" + walraft::describe(*truncating_);
   if (halted_) line += " HALTED: " + *halted_;

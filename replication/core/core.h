@@ -4,6 +4,8 @@
 // whose order varies: the same events give the same Readies. It owns the term, the vote, the role and the commit; its
 // parts own the rest:
 //
+//   BootCheck        whether the disk is an older image of itself   every node, after its start
+//   PeerMemory       what is known of the others' disks             every node
 //   Election         when to campaign, how the campaign goes        every node
 //   Upstream         the session with the leader                    a follower
 //   FollowerCommit   what a follower may take for committed         a follower
@@ -21,12 +23,14 @@
 #include <utility>
 #include <vector>
 
+#include "replication/core/boot_check.h"
 #include "replication/core/election.h"
 #include "replication/core/follower_commit.h"
 #include "replication/core/leader.h"
 #include "replication/core/log_terms.h"
 #include "replication/core/membership.h"
 #include "replication/core/outbox.h"
+#include "replication/core/peer_memory.h"
 #include "replication/core/ready.h"
 #include "replication/core/timing.h"
 #include "replication/core/upstream.h"
@@ -34,7 +38,8 @@
 
 namespace walraft::replication {
 
-// What a node knows of this log when it starts; all of it durable.
+// What a node knows of this log when it starts; all of it durable. A ballot that is older than the log's last batch was
+// lost or brought back from somewhere: the log is then taken for a suspect one.
 struct Boot {
   NodeId self;
   Uuid disk;
@@ -138,6 +143,9 @@ class Core {
   const FollowerCommit& follower_commit() const { return follower_commit_; }
   const std::optional<Leader>& leading() const { return leader_; }
   bool suspect() const { return suspect_; }
+  // It has just started, and waits for what others know of it.
+  bool asking() const { return boot_.open(); }
+  const PeerMemory& memory() const { return memory_; }
   bool truncating() const { return truncating_.has_value(); }
   const std::optional<std::string>& halted() const { return halted_; }
   // "leader term=3 log=2/17 durable=17 commit=16 …", one line.
@@ -150,6 +158,8 @@ class Core {
   void on(NodeId from, const Heartbeat& heartbeat, std::uint64_t now_us);
   void on(NodeId from, const HeartbeatReply& reply, std::uint64_t now_us);
   void on(NodeId from, const TimeoutNow& message, std::uint64_t now_us);
+  void on(NodeId from, const BootQuestion& question, std::uint64_t now_us);
+  void on(NodeId from, const BootAnswer& answer, std::uint64_t now_us);
   // Stream, to a leader.
   void on(NodeId from, const Hello& hello, std::uint64_t now_us);
   void on(NodeId from, const Accept& accept, std::uint64_t now_us);
@@ -162,6 +172,9 @@ class Core {
   // Stream, to either.
   void on(NodeId from, const Close& close, std::uint64_t now_us);
 
+  void ask_peers(std::uint64_t now_us);
+  void conclude_boot(std::uint64_t now_us);
+  void on_rolled_back(std::uint64_t now_us);
   void become_follower(Term term, std::uint64_t now_us);  // of a higher term, nobody's yet
   bool accept_leader(NodeId from, Term term, std::uint64_t now_us);
   void become_leader(Term campaign, std::uint64_t now_us);
@@ -185,7 +198,7 @@ class Core {
 
   const NodeId self_;
   const Uuid disk_uuid_;
-  const std::uint64_t incarnation_;
+  std::uint64_t incarnation_;
   const Timing timing_;
 
   Ballot ballot_;
@@ -203,11 +216,14 @@ class Core {
   std::uint64_t hand_over_from_us_ = 0;  // not before, for a slow disk of our own
   std::uint64_t leader_known_us_ = 0;  // when there was last a leader, itself included
   std::uint64_t campaign_version_ = 0;  // of the ballot with our vote for ourselves
+  LogEnd campaign_log_;  // that we campaign with
   std::pair<std::uint64_t, std::uint64_t> heartbeat_seen_;  // incarnation and seq, of the leader (proto:P20)
   std::optional<std::string> halted_;
 
+  PeerMemory memory_;
   Outbox outbox_;
   Election election_;
+  BootCheck boot_;
   FollowerCommit follower_commit_;
   Upstream upstream_;
   std::optional<Leader> leader_;  // while role_ is leader

@@ -18,6 +18,7 @@ std::string describe(Resignation why) {
     case Resignation::streams_dead: return "the streams to a quorum are dead";
     case Resignation::disk_stalled: return "the disk stalls";
     case Resignation::append_failed: return "a local append failed";
+    case Resignation::rolled_back: return "the disk is an older image of itself";
   }
   return "?";
 }
@@ -75,6 +76,7 @@ void Leader::on_hello(NodeId from, const Hello& hello, std::uint64_t now_us) {
   if (match->end < view_.log.base()) return refuse(from, hello, RefuseReason::trimmed);
   if (hello.commit > match->end) return refuse(from, hello, RefuseReason::diverged);
   close(from, *flow, std::nullopt);
+  view_.memory.started(from, hello.session.incarnation);
   flow->open(hello, match->end, heartbeat_seq_, now_us);
   outbox_.look_up(match->end);
 }
@@ -120,6 +122,7 @@ void Leader::on_closed(NodeId from, const SessionId& session) {
 
 void Leader::close(NodeId peer, PeerFlow& flow, std::optional<CloseReason> tell) {
   if (flow.state() == PeerFlow::State::none) return;
+  remember(peer, flow);
   if (tell) outbox_.send(peer, Close{flow.session(), term_, *tell});
   outbox_.close(peer, flow.session());
   flow.close();
@@ -143,6 +146,17 @@ void Leader::on_sent(NodeId peer, const SessionId& session, Index end, std::uint
   if (flow != nullptr && flow->is_session(session)) flow->sent(end, bytes, view_.commit);
 }
 
+void Leader::remember() {
+  view_.memory.started(view_.self, view_.incarnation);
+  view_.memory.had(view_.self, {term_, view_.durable});
+  for (const auto& [peer, flow] : peers_) remember(peer, flow);
+}
+
+// Only who accepted is known to have this term on its disk.
+void Leader::remember(NodeId peer, const PeerFlow& flow) {
+  if (flow.state() == PeerFlow::State::streaming) view_.memory.had(peer, {term_, flow.match()});
+}
+
 void Leader::send_commits() {
   for (auto& [peer, flow] : peers_) {
     if (!flow.wants_commit(view_.commit, view_.log.end())) continue;
@@ -156,8 +170,10 @@ void Leader::send_commits() {
 void Leader::send_heartbeats(std::uint64_t now_us) {
   ++heartbeat_seq_;
   heartbeat_at_us_ = now_us + view_.timing.heartbeat_us();
+  remember();
   for (auto& [peer, flow] : peers_) {
-    outbox_.send(peer, Heartbeat{term_, view_.incarnation, heartbeat_seq_, view_.commit, view_.disk, flow.session()});
+    outbox_.send(peer, Heartbeat{term_, view_.incarnation, heartbeat_seq_, view_.commit, view_.disk, flow.session(),
+                                 view_.memory.all()});
     if (flow.state() == PeerFlow::State::welcomed || flow.state() == PeerFlow::State::streaming) {
       outbox_.send(peer, Ping{flow.session(), term_, flow.next_ping()});
     }
@@ -239,9 +255,11 @@ void Leader::on_heartbeat_reply(NodeId from, const HeartbeatReply& reply, std::u
   if (flow == nullptr || reply.term != term_) return;
   flow->heard(now_us);
   flow->heard_disk(reply.disk);
-  auto& proven = proven_[from];
-  proven = std::max(proven, reply.seq);
-  answer_reads(now_us);
+  if (!reply.suspect) {
+    auto& proven = proven_[from];
+    proven = std::max(proven, reply.seq);
+    answer_reads(now_us);
+  }
   if (mutant(Mutant::h3_raw_last_index_counts) && flow->state() == PeerFlow::State::streaming) {
     Ack raw{
         .session = flow->session(), .term = term_, .end = flow->next(), .durable = std::min(reply.end, flow->next())};

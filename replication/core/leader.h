@@ -17,6 +17,7 @@
 #include "replication/core/message.h"
 #include "replication/core/outbox.h"
 #include "replication/core/peer_flow.h"
+#include "replication/core/peer_memory.h"
 #include "replication/core/timing.h"
 #include "wal/base/ids.h"
 
@@ -29,6 +30,7 @@ enum class Resignation : std::uint8_t {
   streams_dead,   // H2: heartbeats go round, batches do not
   disk_stalled,   // H1: the others can do better
   append_failed,  // proto:P10
+  rolled_back,    // its disk turns out to be an older image of itself
 };
 std::string describe(Resignation why);
 
@@ -51,6 +53,7 @@ class Leader {
     const Index& commit;
     const Index& durable;
     const DiskState& disk;
+    PeerMemory& memory;
     std::uint64_t& hand_over_from_us;  // not before, for a slow disk; outlives the leader
   };
 
@@ -77,6 +80,9 @@ class Leader {
   void on_sent(NodeId peer, const SessionId& session, Index end, std::uint64_t bytes);
   // What is to be told once per turn: commits that no frame carries (proto:P5).
   void send_commits();
+
+  // How far the followers and this node are, for PeerMemory.
+  void remember();
 
   // --- Leadership ---
   // Heartbeats, pings, limits. Says if the role is to end.
@@ -106,6 +112,7 @@ class Leader {
   };
 
   void refuse(NodeId to, const Hello& hello, RefuseReason reason);
+  void remember(NodeId peer, const PeerFlow& flow);
   void close(NodeId peer, PeerFlow& flow, std::optional<CloseReason> tell);
   void send_heartbeats(std::uint64_t now_us);
   void hand_over_slow_disk(std::uint64_t now_us);

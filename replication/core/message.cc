@@ -48,7 +48,13 @@ std::string of(const Heartbeat& m) {
 std::string of(const HeartbeatReply& m) {
   return "heartbeat reply term=" + describe(m.term) + " seq=" + describe(m.seq) + " session=" + describe(m.session) +
          (m.stream_dead ? " stream_dead" : "") +
-         (m.disk == DiskState::healthy ? "" : std::string(" ") + name_of(m.disk));
+         (m.disk == DiskState::healthy ? "" : std::string(" ") + name_of(m.disk)) + (m.suspect ? " suspect" : "");
+}
+std::string of(const BootQuestion&) { return "boot question"; }
+std::string of(const BootAnswer& m) {
+  return "boot answer term=" + describe(m.term) + " incarnation=" + describe(m.known.incarnation) +
+         " mark=" + describe(m.known.mark.term) + '/' + describe(m.known.mark.durable) +
+         " vote=" + describe(m.known.vote.term) + '/' + describe(m.known.vote.vote);
 }
 std::string of(const TimeoutNow& m) { return "timeout-now term=" + describe(m.term) + " log=" + describe(m.log); }
 std::string of(const Hello& m) {

@@ -24,6 +24,29 @@ struct SessionId {
   constexpr auto operator<=>(const SessionId&) const = default;
 };
 
+// A term and the vote in it.
+struct Ballot {
+  Term term;
+  NodeId vote;  // 0: none yet
+  bool operator==(const Ballot&) const = default;
+};
+
+// What a node said in a term: my log is durable up to here. Its disk says a later term, or the same and not less, for
+// ever; within a term nothing that was acknowledged is cut.
+struct Mark {
+  Term term;
+  Index durable;
+  constexpr auto operator<=>(const Mark&) const = default;
+};
+
+// What one node remembers of another, or was told by the leader (peer_memory.h).
+struct Remembered {
+  NodeId node;
+  std::uint64_t incarnation = 0;  // the highest
+  Mark mark = {};                 // the highest
+  Ballot vote = {};               // its last one
+};
+
 // What a node says of its own disk. slow: a write is older than half the stall limit; stalled: older than all of it.
 enum class DiskState : std::uint8_t { healthy, slow, stalled };
 
@@ -41,11 +64,12 @@ struct VoteRequest {
 };
 
 struct VoteReply {
-  Term term;        // the voter's own
-  Term campaign;    // of the request
+  Term term;  // the voter's own
+  Term campaign;  // of the request
   bool pre = false;
   bool granted = false;
   Uuid disk;  // the voter's: a vote counts for the disk that the configuration names
+  LogEnd log = {};  // of the request: a vote counts for the log that it was given to
 };
 
 // Says nothing of where the log ends: it may overtake batches (proto:P16).
@@ -56,6 +80,7 @@ struct Heartbeat {
   Index commit;
   DiskState disk = DiskState::healthy;
   SessionId session;  // that the leader has with this follower
+  std::vector<Remembered> known = {};  // of all members, itself included; for boot_check.h, nothing else rests on it
 };
 
 // The positions in it are for people to look at: no commit rests on them (proto:P1).
@@ -63,18 +88,32 @@ struct HeartbeatReply {
   Term term;
   std::uint64_t seq = 0;
   Uuid disk_uuid;  // the follower's: an answer proves leadership for the disk that the configuration names
-  SessionId session;                // that the follower has with this leader
+  SessionId session;  // that the follower has with this leader
   std::uint64_t stream_age_us = 0;  // since it last heard anything on it
-  bool stream_dead = false;         // H3: too long
+  bool stream_dead = false;  // H3: too long
   DiskState disk = DiskState::healthy;
   Index end;
   Index durable;
+  bool suspect = false;  // it may have forgotten promises: its answer proves nothing
 };
 
 // The leader hands over: campaign at once, without asking whether it would be granted.
 struct TimeoutNow {
   Term term;
   LogEnd log;
+};
+
+// After a start, to all other voters: what do you know of me? (boot_check.h)
+struct BootQuestion {
+  std::uint64_t nonce = 0;  // of this start
+  Uuid disk;
+};
+
+struct BootAnswer {
+  std::uint64_t nonce = 0;  // of the question
+  Term term;  // of the one who answers
+  Uuid disk;  // of the one who answers: it counts for the disk that the configuration names
+  Remembered known;  // of the one who asks
 };
 
 // --- Stream ----------------------------------------------------------------------------------------------------------
@@ -107,12 +146,12 @@ struct Welcome {
 };
 
 enum class RefuseReason : std::uint8_t {
-  not_leader,    // `leader` is, as far as this node knows
-  removed,       // you are no member of this log
-  amnesia,       // your id is registered with another disk
+  not_leader,  // `leader` is, as far as this node knows
+  removed,  // you are no member of this log
+  amnesia,  // your id is registered with another disk
   more_history,  // the terms you sent are not enough: send those below
-  trimmed,       // what comes next for you is no longer kept here
-  diverged,      // you committed what this leader does not have: somebody is damaged. An alarm, never a repair
+  trimmed,  // what comes next for you is no longer kept here
+  diverged,  // you committed what this leader does not have: somebody is damaged. An alarm, never a repair
 };
 
 struct Refuse {
@@ -134,8 +173,8 @@ struct Accept {
 struct EntriesHead {
   SessionId session;
   Term term;
-  Index from;       // of the first batch: exactly the follower's end (proto:P2)
-  Term from_term;   // of the batch before
+  Index from;  // of the first batch: exactly the follower's end (proto:P2)
+  Term from_term;  // of the batch before
   Index commit;
 };
 
@@ -174,7 +213,8 @@ struct Close {
   CloseReason reason = CloseReason::protocol;
 };
 
-using ControlMessage = std::variant<VoteRequest, VoteReply, Heartbeat, HeartbeatReply, TimeoutNow>;
+using ControlMessage =
+    std::variant<VoteRequest, VoteReply, Heartbeat, HeartbeatReply, TimeoutNow, BootQuestion, BootAnswer>;
 using StreamMessage = std::variant<Hello, Welcome, Refuse, Accept, CommitTo, Ping, Ack, Close>;
 
 // "vote term=3 log=2/17 pre", … one line, for traces, scripts and logs.

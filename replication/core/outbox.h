@@ -43,6 +43,9 @@ class Outbox {
   }
   bool persisted() const { return persisted_ >= version_; }
 
+  // Nothing leaves before it is durable: persist() follows.
+  void suspect(std::uint64_t incarnation) { ready_.suspect = incarnation; }
+
   void close(NodeId peer, const SessionId& session) { ready_.closed.push_back({peer, session}); }
   void look_up(Index index) { ready_.look_up.push_back(index); }
   void truncate(Index to) { ready_.truncate_to = to; }

@@ -3,6 +3,8 @@
 // Ready is everything that the core wants done. Core::ready() hands it out and starts an empty one; the replica does
 // all of it, in the order of the fields, before it gives the core the next event.
 //
+//   0. suspect      the disk turned out to be an older image of itself (boot_check.h): mark the log SUSPECT, durably no
+//                   later than `persist` (Boot::suspect of the next start); incarnations count on from this one.
 //   1. persist      write term and vote; when they are durable call on_persisted(version).
 //   2. truncate_to  cut the log there; when no power cut can bring the rest back call on_truncated(). Until then the
 //                   log takes no batches, and the replica keeps back what arrives on the stream
@@ -33,13 +35,6 @@
 
 namespace walraft::replication {
 
-// A term and the vote in it.
-struct Ballot {
-  Term term;
-  NodeId vote;  // 0: none yet
-  bool operator==(const Ballot&) const = default;
-};
-
 struct Envelope {
   NodeId to;
   std::variant<ControlMessage, StreamMessage> message;
@@ -60,6 +55,7 @@ struct Ready {
     Ballot ballot;
     std::uint64_t version = 0;
   };
+  std::optional<std::uint64_t> suspect;
   std::optional<Persist> persist;
   std::optional<Index> truncate_to;
   bool append_noop = false;

@@ -23,6 +23,8 @@ struct Timing {
   // A leader whose disk is slow hands over, and leadership that was handed over stays for this long: two slow disks do
   // not pass it to and fro.
   constexpr std::uint64_t hand_over_rest_us() const { return 60'000'000; }
+  // How long a node that has started waits for those that may be down, when enough others have answered (boot_check.h).
+  constexpr std::uint64_t boot_wait_us() const { return 2 * heartbeat_us(); }
   constexpr std::uint64_t redial_min_us() const { return 5'000; }
   constexpr std::uint64_t redial_max_us() const { return std::max<std::uint64_t>(election_timeout_us / 2, 5'000); }
 };

@@ -34,7 +34,7 @@ class Upstream {
   // What it looks at and does not own.
   struct View {
     Uuid disk;
-    std::uint64_t incarnation = 0;
+    const std::uint64_t& incarnation;
     const Timing& timing;
     const LogTerms& log;
     const Index& commit;

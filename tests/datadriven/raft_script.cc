@@ -56,6 +56,7 @@ void RaftScript::make(const Command& c) {
   options.nodes = static_cast<std::uint16_t>(c.number(0));
   options.window_bytes = c.number("window", 10'000);
   options.late_digests = c.text("digests") == "late";
+  options.late_boots = c.text("boots") == "late";
   options.tell = [this](const std::string& what) {
     if (telling_) out_ << "  " << what << "\n";
   };
@@ -127,9 +128,10 @@ bool RaftScript::try_time(const Command& c) {
 // --- Disks and crashes
 
 bool RaftScript::try_disk(const Command& c) {
-  static const std::set<std::string> kVerbs{"persist", "sync",        "finish_cut", "hold",   "release", "pause",
-                                            "resume",  "stall",       "crash",      "start",  "wipe",    "damage",
-                                            "write",   "fail_append", "window",     "look_up"};
+  static const std::set<std::string> kVerbs{"persist", "sync",   "finish_cut", "hold",        "release",
+                                            "pause",   "resume", "stall",      "crash",       "start",
+                                            "wipe",    "damage", "write",      "fail_append", "window",
+                                            "look_up", "image",  "roll_back",  "lose_ballot"};
   if (!kVerbs.contains(c.verb)) return false;
   const NodeId node = node_of(c.words.at(0));
   bool done = true;
@@ -164,6 +166,12 @@ bool RaftScript::try_disk(const Command& c) {
     world().set_window(node, c.number(1));
   } else if (c.verb == "fail_append") {
     world().fail_append(node);
+  } else if (c.verb == "image") {
+    world().take_image(node);
+  } else if (c.verb == "roll_back") {
+    world().roll_back(node);
+  } else if (c.verb == "lose_ballot") {
+    world().lose_ballot(node);
   } else {
     world().damage(node, Index(c.number(1)));
   }

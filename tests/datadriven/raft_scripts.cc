@@ -70,7 +70,7 @@ constexpr Mutant kOfTheCore[] = {
     Mutant::h4_commit_of_older_term,       Mutant::h5_commit_beyond_verified,   Mutant::h6a_vote_not_synced,
     Mutant::h6b_term_not_synced,           Mutant::h7_ack_before_sync,          Mutant::h8_no_step_down,
     Mutant::h9_truncate_on_step_down,      Mutant::h11_stale_session_ack,       Mutant::m17_wiped_node_votes,
-    Mutant::m24_stale_leader_read,
+    Mutant::m18_rolled_back_node_votes,    Mutant::m24_stale_leader_read,
 };
 
 TEST(RaftScripts, EachFindsTheBugsItNames) {

@@ -28,7 +28,10 @@ void CoreChecks::on_created(NodeId node, const ModelBatch& batch) {
 void CoreChecks::on_ballot(NodeId node, const replication::Ballot& ballot) {
   if (ballot.vote == NodeId()) return;
   const auto [at, fresh] = votes_.emplace(std::pair(node, ballot.term), ballot.vote);
-  if (!fresh && at->second != ballot.vote) {
+  // A vote for who leads that term already elects nobody.
+  const auto leader = elected_.find(ballot.term);
+  const bool moot = leader != elected_.end() && leader->second == ballot.vote;
+  if (!fresh && at->second != ballot.vote && !moot) {
     fail("R1 Election Safety", "node " + describe(node) + " votes twice in term " + describe(ballot.term));
   }
 }

@@ -40,17 +40,27 @@ class Healed {
       if (!round()) return {world_.violation(), 0};
       if (shape() != quiet) return {"L2 Quiet: was " + quiet + ", is " + shape() + '\n' + text(), 0};
     }
-    return result;
+    return {recovered(), result.settled_us};
   }
 
  private:
+  // A node that was rolled back counts again when all others have answered it.
+  std::string recovered() const {
+    if (recovering_.size() < sick_.size()) return "";
+    for (const NodeId id : recovering_) {
+      if (world_.core(id).suspect() || world_.core(id).asking()) return "L4 Rolled back for ever\n" + text();
+    }
+    return "";
+  }
+
   void heal() {
     auto ids = world_.ids();
     for (std::size_t i = ids.size(); i > 1; --i) std::swap(ids[i - 1], ids[steps_.rng().below(i)]);
     const std::size_t quorum = ids.size() / 2 + 1;
     const std::size_t want = quorum + steps_.rng().below(ids.size() - quorum + 1);
     for (const NodeId id : ids) {
-      if (!steps_.wiped().contains(id) && well_.size() < want) {
+      const bool sound = !steps_.wiped().contains(id) && !steps_.rolled_back().contains(id);
+      if (sound && well_.size() < want) {
         well_.push_back(id);
       } else {
         sick_.push_back(id);
@@ -67,7 +77,16 @@ class Healed {
     }
     for (const NodeId id : sick_) {
       const std::uint64_t kind = steps_.rng().below(4);
-      if (kind == 0 || steps_.wiped().contains(id)) world_.crash(id, 0);
+      // One that was rolled back and may not have heard of it stays down: those that know may be down now.
+      const bool in_doubt = world_.up(id) && steps_.rolled_back().contains(id) && world_.in_doubt(id);
+      if (kind == 0 || steps_.wiped().contains(id) || in_doubt) {
+        world_.crash(id, 0);
+        continue;
+      }
+      if (steps_.rolled_back().contains(id)) {  // it is well, and may be suspect: nobody waits for it, and it may lead
+        recovering_.push_back(id);
+        continue;
+      }
       if (kind == 3) hung_.insert(id);
       for (const NodeId other : ids) {
         if (other != id && kind == 1) world_.cut(other, id, true);  // it is deaf
@@ -108,8 +127,10 @@ class Healed {
   }
 
   NodeId leader() const {
-    for (const NodeId id : well_) {
-      if (world_.core(id).role() == replication::Role::leader) return id;
+    for (const auto* nodes : {&well_, &recovering_}) {
+      for (const NodeId id : *nodes) {
+        if (world_.core(id).role() == replication::Role::leader) return id;
+      }
     }
     return NodeId();
   }
@@ -150,6 +171,7 @@ class Healed {
   CoreWorld& world_;
   std::vector<NodeId> well_;
   std::vector<NodeId> sick_;
+  std::vector<NodeId> recovering_;  // of the sick ones
   std::set<NodeId> hung_;
   std::uint64_t sick_us_ = 0;
 };

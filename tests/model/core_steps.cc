@@ -32,6 +32,7 @@ CoreWorld::Options CoreSteps::options(sim::SimRng& rng) {
   options.window_bytes = 200 + 100 * rng.below(20);
   options.late_losses = rng.below(2) == 0;
   options.late_digests = rng.below(2) == 0;
+  options.late_boots = rng.below(2) == 0;
   options.keep_stale = true;
   return options;
 }
@@ -47,6 +48,7 @@ CoreSteps::CoreSteps(std::uint64_t seed) : rng_(seed), world_(options(rng_)) {
   clock_ = pick({0, 0, 0, 10});
   stale_ = pick({0, 2, 20});
   wipe_ = pick({0, 0, 30});
+  image_ = pick({0, 0, 2});
   slow_sync_ = pick({1, 1, 2, 4});
   slow_ballot_ = pick({0, 20, 90});
   step_us_ = pick({100, 1'000, 5'000, 20'000});
@@ -141,6 +143,7 @@ void CoreSteps::disk() {
   const NodeId id = any_node();
   if (!world_.up(id) || stopped(id)) return;
   say("disk " + walraft::describe(id));
+  if (chance(image_)) world_.take_image(id);
   // The ballot and the log are written side by side: either may be durable first.
   if (!chance(slow_ballot_) && world_.persist(id)) return;
   if ((chance(50) && world_.look_up(id)) || world_.finish_cut(id) || world_.look_up(id)) return;
@@ -212,18 +215,38 @@ void CoreSteps::trouble() {
   }
 }
 
+bool CoreSteps::some_in_doubt() const {
+  return std::any_of(rolled_back_.begin(), rolled_back_.end(), [&](NodeId id) { return world_.in_doubt(id); });
+}
+
+// A minority may lose their disks for good, or get older ones back: the promises hold no further. One at a time gets an
+// older one back, and only if whoever answers it, somebody will know.
+bool CoreSteps::lose_disk(NodeId id) {
+  if (wiped_.contains(id) || wiped_.size() + rolled_back_.size() >= (world_.ids().size() - 1) / 2) return false;
+  if (chance(wipe_)) {
+    world_.wipe(id);
+    wiped_.insert(id);
+    return true;
+  }
+  if (image_ == 0 || some_in_doubt() || !world_.image_shows(id)) return false;
+  world_.roll_back(id);
+  rolled_back_.insert(id);
+  return true;
+}
+
 void CoreSteps::crash_or_start(NodeId id) {
   if (world_.up(id)) {
+    // What is known of a disk from the past is in memory: those that know stay up until it knows, too.
+    if (some_in_doubt()) return;
     say("crash " + walraft::describe(id));
     stopped_.erase(id);
     return world_.crash(id, rng_.below(4));
   }
-  // A minority may lose their disks for good: the promises hold no further.
-  if (chance(wipe_) && !wiped_.contains(id) && wiped_.size() < (world_.ids().size() - 1) / 2) {
-    world_.wipe(id);
-    wiped_.insert(id);
-  }
-  say("start " + walraft::describe(id) + (wiped_.contains(id) ? " on another disk" : ""));
+  const bool lost = lose_disk(id);
+  say("start " + walraft::describe(id) +
+      (wiped_.contains(id) ? " on another disk"
+       : lost              ? " on a disk from the past"
+                           : ""));
   world_.start(id);
 }
 

@@ -5,8 +5,9 @@
 //
 //   messages    lost, doubled, in any order between nodes and between the control channel and the streams
 //   streams     broken, each side hearing of it when it likes; bytes of sessions that are over arrive later
-//   disks       syncs and ballots that take long, digests that are read late, writes that stall, disks that are
-//   replaced nodes       crash with any part of what was not synced; stop for a while, then get everything at once
+//   disks       syncs and ballots that take long, digests that are read late, writes that stall; disks that are replaced
+//               by empty ones, or by older images of themselves
+//   nodes       crash with any part of what was not synced; stop for a while, then get everything at once
 //   clocks      stand still, or run at a tenth to ten times the others' speed
 //   links       cut one way or both; or in phases: the nodes fall into groups, and again into others
 
@@ -33,6 +34,8 @@ class CoreSteps {
   sim::SimRng& rng() { return rng_; }
   // Nodes that have a disk other than the one they are registered with.
   const std::set<NodeId>& wiped() const { return wiped_; }
+  // Nodes whose disks were once replaced by older images of themselves.
+  const std::set<NodeId>& rolled_back() const { return rolled_back_; }
 
  private:
   static CoreWorld::Options options(sim::SimRng& rng);
@@ -48,6 +51,8 @@ class CoreSteps {
 
   void stale_bytes();
   void crash_or_start(NodeId node);
+  bool lose_disk(NodeId node);
+  bool some_in_doubt() const;
   void stop_or_resume(NodeId node);
   void partition();
   void begin_phase();
@@ -66,8 +71,9 @@ class CoreSteps {
   CoreWorld world_;
   std::set<NodeId> stopped_;
   std::set<NodeId> wiped_;
+  std::set<NodeId> rolled_back_;
   // Percent, or as named.
-  std::uint64_t drop_, double_, break_, crash_, stall_, cut_, stop_, clock_, stale_, wipe_;
+  std::uint64_t drop_, double_, break_, crash_, stall_, cut_, stop_, clock_, stale_, wipe_, image_;
   std::uint64_t slow_sync_, slow_ballot_, step_us_;
   bool phases_;
   std::uint64_t phase_steps_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "replication/core/quorum.h"
 #include "wal/base/check.h"
 
 namespace walraft::model {
@@ -36,10 +37,11 @@ std::string describe(const Frame& frame) {
 
 CoreWorld::CoreWorld(const Options& options) : options_(options), rng_(options.seed) {
   checks_.set_voters(options.nodes);
-  for (std::uint16_t i = 1; i <= options.nodes; ++i) {
-    nodes_[NodeId{i}];
-    start(NodeId{i});
-  }
+  for (std::uint16_t i = 1; i <= options.nodes; ++i) nodes_[NodeId{i}];
+  delivering_boots_ = true;  // when all are up
+  for (const NodeId id : ids()) start(id);
+  delivering_boots_ = false;
+  deliver_boots();
 }
 
 std::vector<NodeId> CoreWorld::ids() const {
@@ -52,7 +54,8 @@ void CoreWorld::start(NodeId id) {
   Node& node = nodes_.at(id);
   CHECK(node.core == nullptr);
   // What the core would not even start with: a planted bug left the disk so.
-  if (!node.log.batches.empty() && node.ballot.term < node.log.batches.back().term) {
+  const bool behind = !node.log.batches.empty() && node.ballot.term < node.log.batches.back().term;
+  if (behind && !node.ballot_lost) {
     return checks_.fail("D2 Ballot before batches", "node " + walraft::describe(id) + " comes back in term " +
                                                         walraft::describe(node.ballot.term) + " with a batch of term " +
                                                         walraft::describe(node.log.batches.back().term));
@@ -121,14 +124,61 @@ void CoreWorld::wipe(NodeId id) {
   node.log = {};
   node.ballot = {};
   node.commit_bound = Index();
-  // What it said of the old disk is not heard any more: that disk is lost, and may not count.
+  node.image.reset();
+  disown(id);
+  checks_.on_wiped(id);
+}
+
+void CoreWorld::disown(NodeId id) {
   for (auto& [other, peer] : nodes_) {
     if (peer.core == nullptr || !peer.core->leading()) continue;
     peer.core->on_stream_lost(id, peer.core->leading()->peers().at(id).session(), peer.clock_us);
     settle(other);
   }
   std::erase_if(stale_, [&](const auto& frame) { return frame.first.from == id; });
-  checks_.on_wiped(id);
+}
+
+void CoreWorld::take_image(NodeId id) {
+  Node& node = nodes_.at(id);
+  ModelLog log = node.log;
+  log.batches.resize(log.durable.value);
+  node.image = Node::Image{node.incarnation, std::move(log), node.ballot, node.commit_bound};
+}
+
+void CoreWorld::roll_back(NodeId id) {
+  Node& node = nodes_.at(id);
+  CHECK(node.core == nullptr && node.image);
+  node.incarnation = node.image->incarnation;
+  node.log = node.image->log;
+  node.ballot = node.image->ballot;
+  node.commit_bound = node.image->commit_bound;
+  node.suspect = false;
+  disown(id);
+}
+
+bool CoreWorld::image_shows(NodeId id) const {
+  const Node& node = nodes_.at(id);
+  if (!node.image) return false;
+  const replication::BootCheck::Image image{id, node.image->incarnation + 1, node.image->ballot,
+                                            node.image->log.durable};
+  std::size_t knowing = 0;
+  for (const auto& [other, peer] : nodes_) {
+    if (other == id || peer.core == nullptr || peer.disk != 0) continue;
+    knowing += replication::BootCheck::behind(image, peer.core->memory().of(id), false);
+  }
+  return knowing + replication::quorum_size(nodes_.size()) > nodes_.size();
+}
+
+bool CoreWorld::in_doubt(NodeId id) const {
+  const Node& node = nodes_.at(id);
+  return node.core != nullptr && (node.core->asking() || (node.core->suspect() && !node.suspect));
+}
+
+void CoreWorld::lose_ballot(NodeId id) {
+  Node& node = nodes_.at(id);
+  CHECK(node.core == nullptr);
+  node.ballot = {};
+  node.ballot_lost = true;
 }
 
 void CoreWorld::damage(NodeId id, Index to) {
@@ -238,9 +288,14 @@ bool CoreWorld::read(NodeId id) {
 bool CoreWorld::persist(NodeId id) {
   Node& node = nodes_.at(id);
   if (node.core == nullptr || node.persisting.empty()) return false;
-  const auto write = node.persisting.front();
+  const auto [write, suspect] = node.persisting.front();
   node.persisting.pop_front();
   node.ballot = write.ballot;
+  node.ballot_lost = false;
+  if (suspect) {
+    node.suspect = true;
+    node.incarnation = *suspect;
+  }
   checks_.on_ballot(id, write.ballot);
   node.core->on_persisted(write.version, node.clock_us);
   settle(id);
@@ -412,7 +467,7 @@ void CoreWorld::settle(NodeId id) {
     replication::Ready ready = node.core->ready();
     const bool empty = !ready.persist && !ready.truncate_to && !ready.append_noop && ready.look_up.empty() &&
                        ready.closed.empty() && ready.send.empty() && ready.reads.empty() && !ready.settled &&
-                       !ready.halt;
+                       !ready.halt && !ready.suspect;
     if (empty) break;
     carry_out(id, std::move(ready));
   }
@@ -422,11 +477,23 @@ void CoreWorld::settle(NodeId id) {
   std::vector<CoreChecks::NodeView> views;
   for (const auto& [other, state] : nodes_) views.push_back({other, state.core.get(), &state.log, &state.ballot});
   checks_.after_step(id, views);
+  deliver_boots();
+}
+
+void CoreWorld::deliver_boots() {
+  if (std::exchange(delivering_boots_, true)) return;
+  while (!boots_.empty()) {
+    const Letter letter = boots_.front();
+    boots_.pop_front();
+    if (!is_cut(letter.from, letter.to)) deliver_stale(letter);
+  }
+  delivering_boots_ = false;
 }
 
 void CoreWorld::carry_out(NodeId id, replication::Ready ready) {
   Node& node = nodes_.at(id);
-  if (ready.persist) node.persisting.push_back(*ready.persist);
+  if (ready.suspect) tell(walraft::describe(id) + " is suspect, incarnation " + walraft::describe(*ready.suspect));
+  if (ready.persist) node.persisting.push_back({*ready.persist, ready.suspect});
   if (ready.persist)
     tell(walraft::describe(id) + " persists term=" + walraft::describe(ready.persist->ballot.term) +
          " vote=" + walraft::describe(ready.persist->ballot.vote));
@@ -446,6 +513,13 @@ void CoreWorld::carry_out(NodeId id, replication::Ready ready) {
          walraft::describe(closed.peer));
   }
   for (auto& envelope : ready.send) {
+    if (auto* control = std::get_if<ControlMessage>(&envelope.message); control != nullptr && !options_.late_boots) {
+      if (std::holds_alternative<replication::BootQuestion>(*control) ||
+          std::holds_alternative<replication::BootAnswer>(*control)) {
+        boots_.push_back({id, envelope.to, std::move(*control)});
+        continue;
+      }
+    }
     if (options_.tell) {
       tell(link(id, envelope.to) +
            std::visit([](const auto& m) { return replication::describe(m); }, envelope.message));

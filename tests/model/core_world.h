@@ -63,6 +63,8 @@ class CoreWorld {
     // What goes at once otherwise takes a verb of its own: a side hears that its session broke; a digest is read.
     bool late_losses = false;
     bool late_digests = false;
+    // What a node asks the others after a start, and their answers, are letters like any other.
+    bool late_boots = false;
     // What was under way when a session ended can still be delivered: stale().
     bool keep_stale = false;
     // Hears of all that is sent, answered, and asked of a disk: "1->2 vote? term=1 log=0/0".
@@ -140,6 +142,18 @@ class CoreWorld {
   void wipe(NodeId node);
   // Of a node that is down: its disk lost everything from `to` on, and its log knows that it did (SUSPECT).
   void damage(NodeId node, Index to);
+  // Keeps a copy of what the node's disk has durably now, in place of an older copy.
+  void take_image(NodeId node);
+  // Of a node that is down: its disk is replaced by that copy.
+  void roll_back(NodeId node);
+  bool has_image(NodeId node) const { return nodes_.at(node).image.has_value(); }
+  // Whoever answers the node after it was rolled back, one of those that it waits for knows better: as many others that
+  // are up know it to be ahead of the image.
+  bool image_shows(NodeId node) const;
+  // The node is up and its disk does not say yet whether it is suspect: it may have been rolled back.
+  bool in_doubt(NodeId node) const;
+  // Of a node that is down: its ballot is lost, its log is not.
+  void lose_ballot(NodeId node);
   bool up(NodeId node) const { return nodes_.at(node).core != nullptr; }
 
   const Core& core(NodeId node) const { return *nodes_.at(node).core; }
@@ -163,7 +177,19 @@ class CoreWorld {
     bool suspect = false;
     ModelLog log;
     replication::Ballot ballot;  // durable
-    std::deque<replication::Ready::Persist> persisting;
+    bool ballot_lost = false;  // and the log may be ahead of it
+    struct Persisting {
+      replication::Ready::Persist write;
+      std::optional<std::uint64_t> suspect;
+    };
+    std::deque<Persisting> persisting;
+    struct Image {
+      std::uint64_t incarnation = 0;
+      ModelLog log;
+      replication::Ballot ballot;
+      Index commit_bound;
+    };
+    std::optional<Image> image;
     std::optional<Index> cutting;
     bool noop_wanted = false;
     std::deque<Index> looking_up;
@@ -180,6 +206,9 @@ class CoreWorld {
   ModelBatch make_batch(const Node& node, const replication::Stamp& stamp, bool noop);
   Digest digest_at(const Node& node, Index index) const;
   void forget_streams(NodeId node);
+  // What the node said of a disk that is gone is not heard any more: that disk may not count.
+  void disown(NodeId node);
+  void deliver_boots();
   // One direction of a session is over; false if it was before.
   bool erase_stream(const StreamKey& key);
   void tell(const std::string& what) const {
@@ -194,6 +223,8 @@ class CoreWorld {
   std::uint64_t reads_answered_ = 0;
   std::map<NodeId, Node> nodes_;
   std::vector<Letter> letters_;
+  std::deque<Letter> boots_;  // unless late_boots
+  bool delivering_boots_ = false;
   std::set<std::pair<NodeId, NodeId>> cuts_;
   std::set<std::pair<NodeId, NodeId>> blocked_;  // for streams only
   std::map<StreamKey, std::deque<Frame>> streams_;

@@ -36,15 +36,21 @@ class CoreStrangersTest : public testing::Test {
     for (const NodeId id : {kSelf, kTwo, kThree}) boot.members.members.push_back({id, disk(id), true});
     core_.emplace(std::move(boot), timing_, rng_, now_us_);
     core_->set_window(1'000);
+    for (const Envelope& envelope : take().send) {  // nobody knows anything of this node
+      const auto& question = std::get<BootQuestion>(std::get<ControlMessage>(envelope.message));
+      const BootAnswer answer{question.nonce, Term(1), disk(envelope.to), Remembered{kSelf}};
+      core_->receive(envelope.to, answer, now_us_);
+    }
+    ASSERT_FALSE(core_->asking());
   }
   // Leader of term 2, its NOOP at 5.
   void lead() {
     start();
     now_us_ += 3 * timing_.election_timeout_us;
     core_->tick(now_us_, 0);
-    core_->receive(kTwo, VoteReply{Term(1), Term(2), true, true, disk(kTwo)}, now_us_);
+    core_->receive(kTwo, VoteReply{Term(1), Term(2), true, true, disk(kTwo), {}}, now_us_);
     persist();
-    core_->receive(kTwo, VoteReply{Term(2), Term(2), false, true, disk(kTwo)}, now_us_);
+    core_->receive(kTwo, VoteReply{Term(2), Term(2), false, true, disk(kTwo), {Term(1), Index(5)}}, now_us_);
     ASSERT_EQ(core_->role(), Role::leader);
     core_->on_appended({}, now_us_);
     take();
@@ -52,7 +58,7 @@ class CoreStrangersTest : public testing::Test {
   // Follower of node 2 in term 2; the session it asks for.
   SessionId follow() {
     start();
-    core_->receive(kTwo, Heartbeat{Term(2), 1, 1, Index(), DiskState::healthy, SessionId()}, now_us_);
+    core_->receive(kTwo, Heartbeat{Term(2), 1, 1, Index(), DiskState::healthy, SessionId(), {}}, now_us_);
     persist();
     core_->tick(now_us_, 0);
     return only<Hello>().session;
@@ -196,7 +202,7 @@ TEST_F(CoreStrangersTest, AHelloOfAHigherTermDeposes) {
 
 TEST_F(CoreStrangersTest, AnotherLeaderOfItsOwnTermHaltsIt) {  // inv:R1
   lead();
-  core_->receive(kTwo, Heartbeat{Term(2), 1, 1, Index(), DiskState::healthy, SessionId()}, now_us_);
+  core_->receive(kTwo, Heartbeat{Term(2), 1, 1, Index(), DiskState::healthy, SessionId(), {}}, now_us_);
   EXPECT_EQ(core_->halted(), "two leaders in term 2: 1 and 2");
   EXPECT_EQ(take().halt, core_->halted());
   EXPECT_FALSE(core_->stamp()) << "and nothing more is done";

@@ -25,6 +25,17 @@ class CoreTest : public testing::Test {
     for (const NodeId id : {kSelf, kLeader, kThird}) boot.members.members.push_back({id, disk(id), true});
     core_.emplace(std::move(boot), timing_, rng_, now_us_);
     core_->set_window(1'000);
+    answer_boot();
+  }
+  // Nobody knows anything of this node.
+  void answer_boot() {
+    for (const Envelope& envelope : ready().send) {
+      const auto* message = std::get_if<ControlMessage>(&envelope.message);
+      const auto* question = message == nullptr ? nullptr : std::get_if<BootQuestion>(message);
+      if (question == nullptr) continue;
+      core_->receive(envelope.to, BootAnswer{question->nonce, Term(), disk(envelope.to), Remembered{kSelf}}, now_us_);
+    }
+    ASSERT_FALSE(core_->asking());
   }
   Ready ready() { return core_->ready(); }
   void persist(const Ready& ready) {
@@ -45,7 +56,7 @@ class CoreTest : public testing::Test {
 // stood, with batches that it was about to lose, won, and lost them as the leader. Found by a random run.
 TEST_F(CoreTest, ALogThatIsBeingCutDoesNotStand) {
   start();
-  core_->receive(kLeader, Heartbeat{Term(2), 1, 1, Index(), DiskState::healthy, SessionId()}, now_us_);
+  core_->receive(kLeader, Heartbeat{Term(2), 1, 1, Index(), DiskState::healthy, SessionId(), {}}, now_us_);
   persist(ready());
   tick_after(10'000);
   SessionId session;
@@ -74,6 +85,31 @@ TEST_F(CoreTest, ALogThatIsBeingCutDoesNotStand) {
   EXPECT_EQ(core_->term(), Term(2));
   core_->on_truncated(now_us_);
   EXPECT_EQ(core_->log().end(), Index(3));
+}
+
+// It ended the process once: a ballot that is older than the log was lost, or brought back from somewhere.
+TEST_F(CoreTest, ALostBallotMakesTheLogASuspectOne) {
+  Boot boot;
+  boot.self = kSelf;
+  boot.disk = disk(kSelf);
+  boot.log = LogTerms(TermEnd{}, {{Term(3), Index(5)}});
+  boot.durable = Index(5);
+  for (const NodeId id : {kSelf, kLeader, kThird}) boot.members.members.push_back({id, disk(id), true});
+  core_.emplace(std::move(boot), timing_, rng_, now_us_);
+  EXPECT_TRUE(core_->suspect());
+  EXPECT_EQ(core_->ballot(), (Ballot{Term(3), NodeId()}));
+  const Ready first = ready();
+  EXPECT_TRUE(first.suspect);
+  ASSERT_TRUE(first.persist);
+  EXPECT_EQ(first.persist->ballot, core_->ballot());
+  EXPECT_TRUE(first.send.empty()) << "before it is durable";
+  persist(first);
+  VoteRequest request;
+  request.term = Term(3);
+  request.disk = disk(kThird);
+  request.log = {Term(3), Index(9)};
+  core_->receive(kThird, request, now_us_);
+  EXPECT_EQ(core_->ballot().vote, NodeId());
 }
 
 // A node on a disk that is not the registered one does not even ask.

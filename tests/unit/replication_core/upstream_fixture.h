@@ -96,11 +96,12 @@ class UpstreamTest : public testing::Test {
   Index commit_{2};
   Index durable_{4};
   bool suspect_ = false;
+  std::uint64_t incarnation_ = 6;
   bool truncating_ = false;
   FollowerCommit follower_commit_;
   Outbox outbox_;
   Upstream upstream_{
-      {kDisk, 6, timing_, log_, commit_, durable_, suspect_, truncating_}, follower_commit_, outbox_, rng_};
+      {kDisk, incarnation_, timing_, log_, commit_, durable_, suspect_, truncating_}, follower_commit_, outbox_, rng_};
 };
 
 }  // namespace walraft::replication::upstream_tests
