@@ -119,20 +119,24 @@ Result<void> LogOnDisk::append(ByteView batch, Use use) {
     return error(Code::invalid, "batch " + std::to_string(header->index.value) + " does not continue the log at " +
                                     std::to_string(tail_.index.value));
   }
-  mark_before_writing();
-  if (damage_shows_ && mark_ != Mark::durable) {
-    return error(Code::over_limit, "the log is being marked as one that lost something; nothing was written");
-  }
-  auto segment = place_for(frame_bytes(batch.size()), header->term, use);
-  if (!segment && segment.error().code == Code::no_space && mutant(Mutant::m27_no_space_acknowledged)) {
+  const std::uint64_t frame = frame_bytes(batch.size());
+  const auto place = find_place(frame, header->term, use);
+  if (!place && place.error().code == Code::no_space && mutant(Mutant::m27_no_space_acknowledged)) {
     tail_ = {header->next_index(), header->next_offset(), header->term, header->timestamp_us, header->digest};
     durable_ = tail_;
     return {};
   }
-  if (!segment) return std::unexpected(std::move(segment.error()));
-  writer_.append(*segment, *header, batch);
-  tail_ = (*segment)->end;
+  if (!place) return std::unexpected(place.error());
+  const auto segment = *place == Place::last_segment ? segments_.back() : open_next_segment(segment_bytes_for(frame));
+  writer_.append(segment, *header, batch);
+  tail_ = segment->end;
   last_group_proven_ = false;
+  return {};
+}
+
+Result<void> LogOnDisk::room(std::uint64_t batch_bytes, Term term, Use use) {
+  const auto place = find_place(frame_bytes(batch_bytes), term, use);
+  if (!place) return std::unexpected(place.error());
   return {};
 }
 
@@ -156,20 +160,24 @@ std::optional<LogPoint> LogOnDisk::point_in_memory(Index at) const {
   return point_behind(*header);
 }
 
-// The segment that takes the next batch; nothing has changed if there is none.
-Result<std::shared_ptr<LiveSegment>> LogOnDisk::place_for(std::uint64_t frame, Term term, Use use) {
+// Where the next batch goes; nothing has changed if there is no place.
+Result<LogOnDisk::Place> LogOnDisk::find_place(std::uint64_t frame, Term term, Use use) {
+  mark_before_writing();
+  if (damage_shows_ && mark_ != Mark::durable) {
+    return error(Code::over_limit, "the log is being marked as one that lost something; nothing was written");
+  }
   const std::uint64_t reserve = use == Use::control ? 0 : kControlReserveBytes;
   if (!segments_.empty()) {
     const auto& segment = segments_.back();
     const std::uint64_t needed = frame + (writer_.joins_open_group(*segment, frame) ? 0 : kGroupHeaderBytes);
     const std::uint64_t left_over = pool_.ready() > 0 ? 0 : reserve;
-    if (needed + left_over <= segment->room() && segment->index.has_room_for(term)) return segment;
+    if (needed + left_over <= segment->room() && segment->index.has_room_for(term)) return Place::last_segment;
   }
   const std::uint64_t bytes_min = segment_bytes_for(frame);
   const PreparedSegment* next = pool_.front(bytes_min);
   const std::uint64_t left_over = pool_.ready_behind(bytes_min) > 0 ? 0 : reserve;
   if (next != nullptr && kFramesPosition + kGroupHeaderBytes + frame + left_over <= footer_position(next->segment_bytes)) {
-    return open_next_segment(bytes_min);
+    return Place::next_segment;
   }
   if (next != nullptr) pool_.make_another();  // it would fit but for the reserve, which then lies in the other one
   if (pool_.out_of_space()) {

@@ -110,6 +110,10 @@ class Log {
   // the disk and try again.
   virtual Result<void> append(ByteView batch, Use use = Use::data) = 0;
 
+  // Whether append() would take a batch of this size and term now; if not, the error that it would give. Writes
+  // nothing of a batch, but has a place prepared where there is none. For who must know before it promises.
+  virtual Result<void> room(std::uint64_t batch_bytes, Term term, Use use) = 0;
+
   // Starts writing what append() collected, unless a group of this log is in flight; what follows
   // that one starts by itself. Call it once per turn of the loop; Disk::submit() sends it off.
   virtual void flush() = 0;

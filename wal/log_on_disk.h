@@ -40,6 +40,7 @@ class LogOnDisk final : public Log {
   std::vector<TermRun> history() const override;
   std::optional<LogPoint> point_in_memory(Index at) const override;
   Result<void> append(ByteView batch, Use use) override;
+  Result<void> room(std::uint64_t batch_bytes, Term term, Use use) override;
   void flush() override;
   void on_durable(DurableHandler handler) override { handler_ = std::move(handler); }
   void tick() override;
@@ -55,7 +56,8 @@ class LogOnDisk final : public Log {
   std::uint64_t disk_bytes() const override;
 
  private:
-  Result<std::shared_ptr<LiveSegment>> place_for(std::uint64_t frame, Term term, Use use);
+  enum class Place : std::uint8_t { last_segment, next_segment };
+  Result<Place> find_place(std::uint64_t frame, Term term, Use use);
   std::shared_ptr<LiveSegment> open_next_segment(std::uint64_t segment_bytes_min);
   void group_durable(const std::shared_ptr<LiveSegment>& segment);
   void seal(const std::shared_ptr<LiveSegment>& segment);

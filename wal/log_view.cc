@@ -165,7 +165,7 @@ Result<void> LogReader::read_from(Position from, std::size_t bytes_max, std::vec
         damage = std::move(header.error().message);
         break;
       }
-      if (!*header) return {};
+      if (!*header || (*header)->index >= view_.end_index) return {};
       if (from < end_of(**header, from)) {
         if (bytes > 0 && !walk.window().holds(walk.position(), static_cast<std::size_t>((*header)->total_bytes()))) return {};
         auto whole = walk.bytes();

@@ -26,7 +26,7 @@ struct LogView {
   std::vector<SegmentView> segments;  // oldest first, without gaps but for holes
   std::vector<Hole> holes;            // found so far; reads find others
   Offset first_offset;                // the trim point
-  Offset end_offset;                  // durable
+  Offset end_offset;                  // durable; whoever hands it on may lower both, and nothing behind is read
   Index end_index;
 };
 

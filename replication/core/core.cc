@@ -42,10 +42,7 @@ Core::Core(Boot boot, const Timing& timing, Rng& rng, std::uint64_t now_us)
   conclude_boot(now_us);
 }
 
-Ready Core::ready() {
-  if (leader_) leader_->send_commits();
-  return outbox_.take();
-}
+Ready Core::ready() { return outbox_.take(); }
 
 void Core::halt(const std::string& why) {
   halted_ = why;
@@ -546,6 +543,14 @@ void Core::on_appended(std::optional<Configuration> configuration, std::uint64_t
 
 void Core::on_append_failed(std::uint64_t now_us) {
   if (leader_) resign(Resignation::append_failed, now_us);
+}
+
+void Core::lead(std::uint64_t now_us) {
+  if (!halted_ && alone() && role_ == Role::follower && may_stand(now_us)) campaign(VoteReason::timeout, now_us);
+}
+
+void Core::tell_commits() {
+  if (leader_) leader_->send_commits();
 }
 
 std::optional<Sending> Core::next_send(NodeId peer) const {

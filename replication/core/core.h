@@ -115,6 +115,10 @@ class Core {
   void on_appended(std::optional<Configuration> configuration, std::uint64_t now_us);
   // The log did not take what was stamped, and never will (proto:P10).
   void on_append_failed(std::uint64_t now_us);
+  // The only voter, this node, campaigns when it is asked to: an append came. Nothing for others.
+  void lead(std::uint64_t now_us);
+  // Commits that no frame of batches carried go out as messages (proto:P5): once per turn, after the frames.
+  void tell_commits();
   std::optional<Sending> next_send(NodeId peer) const;
   void on_sent(NodeId peer, const SessionId& session, Index end, std::uint64_t bytes);
   // False: not the leader, or `to` cannot take over.
@@ -132,6 +136,8 @@ class Core {
   const Ballot& ballot() const { return ballot_; }
   NodeId self() const { return self_; }
   NodeId leader() const { return role_ == Role::leader ? self_ : upstream_.leader(); }  // 0: not known
+  // This node is the only voter: nobody else has a say, and what is durable here is committed.
+  bool alone() const { return members().voters() == 1 && members().is_voter(self_); }
   Index commit() const { return commit_; }
   Index durable() const { return durable_; }
   // Everything below may be applied and served here.

@@ -67,6 +67,11 @@ struct Ready {
   bool settled = false;
   // The protocol's own rules were found broken: this log stops, for people to look at. Says what was seen.
   std::optional<std::string> halt;
+
+  bool empty() const {
+    return !suspect && !persist && !truncate_to && !append_noop && look_up.empty() && closed.empty() && send.empty() &&
+           reads.empty() && !settled && !halt;
+  }
 };
 
 }  // namespace walraft::replication

@@ -91,7 +91,14 @@ Result<std::unique_ptr<Replica>> Catalogue::open_replica(const CatalogueEntry& e
                             shard_.clock(), shard_.rng());
   if (!log) return std::unexpected(std::move(log.error()).at(place));
   for (const auto& finding : (*log)->recovery().findings) findings_.push_back(place + ": " + finding.text);
-  return std::make_unique<Replica>(shard_, entry.name, identity, entry.config.record_bytes_max, std::move(*log));
+  auto replica = Replica::open(shard_,
+                               {.name = entry.name,
+                                .identity = identity,
+                                .members = {{{shard_.self().node, shard_.self().disk}}},
+                                .record_bytes_max = entry.config.record_bytes_max},
+                               std::move(*log));
+  if (!replica) return std::unexpected(std::move(replica.error()).at(place));
+  return replica;
 }
 
 // The catalogue is control batches only: it is read by index, from the first batch kept. Without all of it nobody can

@@ -464,11 +464,9 @@ void CoreWorld::deliver_loss(std::size_t at) {
 void CoreWorld::settle(NodeId id) {
   Node& node = nodes_.at(id);
   while (node.core != nullptr) {
+    node.core->tell_commits();
     replication::Ready ready = node.core->ready();
-    const bool empty = !ready.persist && !ready.truncate_to && !ready.append_noop && ready.look_up.empty() &&
-                       ready.closed.empty() && ready.send.empty() && ready.reads.empty() && !ready.settled &&
-                       !ready.halt && !ready.suspect;
-    if (empty) break;
+    if (ready.empty()) break;
     carry_out(id, std::move(ready));
   }
   if (node.core != nullptr) {

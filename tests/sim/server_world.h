@@ -60,7 +60,8 @@ class ServerWorld {
     const Uuid cluster{{1, 2, 3}};
     CHECK(wal::HardStateFile::create(*root_, "hard_state", cluster).has_value());
     hard_state_ = must(wal::HardStateFile::open(*root_, "hard_state", cluster, wal::Access::direct, disk_));
-    shard_ = std::make_unique<replication::Shard>(NodeId{1}, limits, disk_, *hard_state_, clock_, rng_,
+    shard_ = std::make_unique<replication::Shard>(replication::Self{NodeId{1}, cluster}, limits, replication::Timing{},
+                                                  disk_, *hard_state_, peers_, clock_, rng_,
                                                   [this] { loop_.post([this] { shard_->turn(); }); });
     wal::LogOptions options;
     options.first_segment_bytes = 64u << 10;
@@ -147,6 +148,7 @@ class ServerWorld {
   SimDisk disk_{filesystem_, clock_};
   std::unique_ptr<wal::Directory> root_;
   std::unique_ptr<wal::HardStateFile> hard_state_;
+  replication::NoPeers peers_;
   std::unique_ptr<replication::Shard> shard_;
   std::unique_ptr<replication::Catalogue> catalogue_;
   std::unique_ptr<rpc::Server> server_;

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "replication/replica/incarnation.h"
 #include "replication/replica/shard.h"
 #include "replication/state/catalogue.h"
 #include "rpc/stream/asio_loop.h"
@@ -117,8 +118,12 @@ class Appliance {
 
  private:
   std::optional<int> start_logs(const wal::Identity& identity) {
-    shard_ = std::make_unique<replication::Shard>(identity.node, limits(), *disk_, data_->hard_state(), system_clock(),
-                                                  system_rng(), [this] { loop_.post([this] { shard_->turn(); }); });
+    const auto incarnation = replication::begin_incarnation(data_->hard_state(), identity.disk, *disk_);
+    if (!incarnation) return refuse(incarnation.error(), exit_code_of_storage(incarnation.error()));
+    shard_ = std::make_unique<replication::Shard>(
+        replication::Self{identity.node, identity.disk, *incarnation}, limits(), replication::Timing{}, *disk_,
+        data_->hard_state(), peers_, system_clock(), system_rng(), [this] { loop_.post([this] { shard_->turn(); }); });
+    shard_->on_alarm([](const std::string& what) { log_error(what); });
     shard_->on_reserve_needed([this] {
       log_warn("the disk is full: the reserve is let go, and only control batches are written until there is space");
       data_->ballast().release([](const Result<void>&) {});
@@ -274,6 +279,7 @@ class Appliance {
   std::unique_ptr<rpc::Listener> listener_;  // until the server has it
   std::unique_ptr<wal::Disk> disk_;
   std::unique_ptr<wal::DataDirectory> data_;
+  replication::NoPeers peers_;  // this release has one node
   std::unique_ptr<replication::Shard> shard_;
   std::unique_ptr<replication::Catalogue> catalogue_;
   std::unique_ptr<rpc::Server> server_;

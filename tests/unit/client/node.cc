@@ -28,6 +28,7 @@ struct Node::Parts {
   std::unique_ptr<wal::Disk> disk = wal::make_disk(wal::DiskMethod::automatic, system_clock());
   std::unique_ptr<wal::Directory> root;
   std::unique_ptr<wal::HardStateFile> hard_state;
+  replication::NoPeers peers;
   std::unique_ptr<replication::Shard> shard;
   std::unique_ptr<replication::Catalogue> catalogue;
   std::unique_ptr<rpc::Server> server;
@@ -61,8 +62,9 @@ void Node::start() {
   const bool is_new = !std::filesystem::exists(folder_ / "hard_state");
   if (is_new) must(wal::HardStateFile::create(*p.root, "hard_state", cluster));
   p.hard_state = must(wal::HardStateFile::open(*p.root, "hard_state", cluster, p.root->has_direct() ? wal::Access::direct : wal::Access::write, *p.disk));
-  p.shard = std::make_unique<replication::Shard>(NodeId{1}, limits_, *p.disk, *p.hard_state, system_clock(),
-                                                 system_rng(), [&p] { p.loop.post([&p] { p.shard->turn(); }); });
+  p.shard = std::make_unique<replication::Shard>(replication::Self{NodeId{1}, cluster}, limits_, replication::Timing{},
+                                                 *p.disk, *p.hard_state, p.peers, system_clock(), system_rng(),
+                                                 [&p] { p.loop.post([&p] { p.shard->turn(); }); });
   wal::LogOptions options;
   options.first_segment_bytes = 64u << 10;
   options.segment_bytes = 1u << 20;

@@ -26,7 +26,8 @@ class World {
       EXPECT_TRUE(root_->subdirectory("logs", true) && root_->sync());
     }
     hard_state_ = std::move(*wal::HardStateFile::open(*root_, "hard_state", Uuid{{7}}, wal::Access::direct, disk_));
-    shard_ = std::make_unique<Shard>(NodeId{1}, Limits{}, disk_, *hard_state_, clock_, rng_, [] {});
+    shard_ = std::make_unique<Shard>(Self{NodeId{1}, Uuid{{7}}}, Limits{}, Timing{}, disk_, *hard_state_, peers_,
+                                     clock_, rng_, [] {});
     wal::LogOptions options;
     options.segment_bytes = options.first_segment_bytes = wal::kSegmentBytesMin;
     auto opened = Catalogue::open(*shard_, std::move(*root_->subdirectory("logs", false)), kCluster, options);
@@ -92,6 +93,7 @@ class World {
   std::unique_ptr<wal::Directory> root_ = filesystem_.root();
   sim::SimDisk disk_{filesystem_, clock_};
   std::unique_ptr<wal::HardStateFile> hard_state_;
+  NoPeers peers_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<Catalogue> catalogue_;
   std::vector<std::string> removed_;

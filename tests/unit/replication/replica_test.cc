@@ -26,7 +26,8 @@ class ReplicaTest : public testing::Test {
   void SetUp() override {
     ASSERT_TRUE(wal::HardStateFile::create(*root_, "hard_state", Uuid{{7}}));
     hard_state_ = std::move(*wal::HardStateFile::open(*root_, "hard_state", Uuid{{7}}, wal::Access::direct, disk_));
-    shard_ = std::make_unique<Shard>(NodeId{1}, Limits{}, disk_, *hard_state_, clock_, rng_, [] {});
+    shard_ = std::make_unique<Shard>(Self{NodeId{1}, Uuid{{7}}}, Limits{}, Timing{}, disk_, *hard_state_, peers_,
+                                     clock_, rng_, [] {});
   }
 
   std::unique_ptr<wal::Log> open_log() {
@@ -39,7 +40,12 @@ class ReplicaTest : public testing::Test {
     return std::move(*log);
   }
 
-  void begin() { replica_ = std::make_unique<Replica>(*shard_, "log", kIdentity, 0, open_log()); }
+  void begin() {
+    auto replica = Replica::open(*shard_, {.name = "log", .identity = kIdentity, .members = {{{NodeId{1}, Uuid{{7}}}}}},
+                                 open_log());
+    ASSERT_TRUE(replica) << replica.error().message;
+    replica_ = std::move(*replica);
+  }
 
   void append(std::string_view record) {
     wal::BatchBuilder builder;
@@ -66,6 +72,7 @@ class ReplicaTest : public testing::Test {
   std::unique_ptr<wal::Directory> root_ = filesystem_.root();
   sim::SimDisk disk_{filesystem_, clock_};
   std::unique_ptr<wal::HardStateFile> hard_state_;
+  NoPeers peers_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<Replica> replica_;
   std::vector<Code> answers_;
