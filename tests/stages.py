@@ -13,7 +13,7 @@ SINGLE_THREADED = {"base", "core", "replication", "dev"}
 # --- What there is to run ---------------------------------------------------------------------------------------------
 def unit_programs():
     folders = sorted(p.name for p in (ROOT / "tests/unit").glob("*") if p.is_dir() and any(p.rglob("*.cc")))
-    return [f"unit_{folder}" for folder in folders]
+    return [f"unit_{folder}" for folder in folders if folder != "simulator"]  # it has a stage of its own
 
 
 def has(pattern):
@@ -85,6 +85,11 @@ def stage_crash(stage):
         run_gtest(stage, "test", ["crash"])
 
 
+def stage_simulator(stage):
+    if has("tests/unit/simulator/*.cc") and stage.built("test"):
+        run_gtest(stage, "test", ["unit_simulator"])
+
+
 def stage_corpus(stage):
     if fuzzers() and stage.built("test"):
         run_corpus(stage, "test")
@@ -100,6 +105,7 @@ def stage_asan(stage):
     if stage.build("asan", ["-DWALRAFT_SANITIZE=address", "-DWALRAFT_MUTANTS=ON"], targets):
         run_gtest(stage, "asan", unit_programs())
         run_gtest(stage, "asan", [p for p in ("datadriven", "crash") if has(f"tests/{p}/*.cc")])
+        run_gtest(stage, "asan", ["unit_simulator"], env={"WALRAFT_SIM_RUNS": "60", "GTEST_FILTER": "Simulator.*"})
         run_corpus(stage, "asan")
 
 
@@ -193,9 +199,10 @@ STAGES = [
     ("unit", "default", 240, stage_unit, "tests/unit: one program a folder"),
     ("datadriven", "default", 120, stage_datadriven, "tests/data scripts with golden output"),
     ("crash", "default", 300, stage_crash, "tests/crash: every crash point on the disk that forgets"),
+    ("simulator", "default", 900, stage_simulator, "tests/unit/simulator: clusters in one thread, fresh seeds and planted bugs"),
     ("corpus", "default", 60, stage_corpus, "tests/data/fuzz through the fuzz targets"),
     ("process", "default", 600, stage_process, "tests/process: real processes, real signals"),
-    ("asan", "all", 1800, stage_asan, "unit, datadriven, crash, corpus under ASan and UBSan (build/asan)"),
+    ("asan", "all", 1800, stage_asan, "unit, datadriven, crash, simulator, corpus under ASan and UBSan (build/asan)"),
     ("tsan", "all", 1200, stage_tsan, "unit tests of threaded layers under TSan (build/tsan)"),
     ("fuzz", "all", 1500, stage_fuzz, "libFuzzer, 20 s a target (build/fuzz)"),
     ("release", "all", 1500, stage_release, "the hardened tree that is shipped (build/release)"),

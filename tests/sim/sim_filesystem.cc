@@ -89,7 +89,7 @@ Result<void> SimFilesystem::write_file(Inode& inode, std::uint64_t position, Byt
     if (!inode.file.seen().page(at / kPageBytes)) ++holes;
   }
   Result<void> result;
-  if (!has_room(holes)) {
+  if (holes > 0 && !has_room(holes)) {
     result = std::unexpected(failure(inode, "write: no space left", Code::no_space));
   } else if (strike(FaultKind::write_fails, inode)) {
     inode.file.write(operations_, position, bytes.first(rng_.below(bytes.size() + 1)));
@@ -170,7 +170,7 @@ Result<void> SimFilesystem::complete_write(InodeId file, std::uint64_t position,
     if (!target.file.seen().page(position / kPageBytes + i)) ++holes;
   }
   Result<void> result;
-  if (!has_room(holes)) {
+  if (holes > 0 && !has_room(holes)) {  // what is there may be written again, however full it is
     result = std::unexpected(failure(target, "disk write: no space left", Code::no_space));
   } else if (strike(FaultKind::write_fails, target)) {
     Fate fate(CrashChoice::keep_random(rng_.next()), write.sequence, write.sequence);

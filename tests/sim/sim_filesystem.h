@@ -100,6 +100,8 @@ class SimFilesystem {
   // A copy of this storage at this instant, for a few microseconds a file. It is powered off: crash()
   // comes first, then root(). Without observer, crash_at and locks; armed faults are copied.
   std::unique_ptr<SimFilesystem> fork() const;
+  // What chance there is from now on comes from this seed: for copies that are to go different ways.
+  void reseed(std::uint64_t seed) { rng_ = SimRng(seed); }
 
   // --- The ghost disk (inv:D3) ---
   // Whether every power cut at this instant leaves these bytes at `position` of the file `path`.
