@@ -7,7 +7,7 @@ import sys
 from runner import ROOT, Runner, read_exit_code, read_figures, read_gtest, read_lines
 
 # Folders of tests/unit without threads: nothing for TSan to find there.
-SINGLE_THREADED = {"base", "core", "replication", "dev"}
+SINGLE_THREADED = {"base", "core", "core_search", "replication", "dev"}
 
 
 # --- What there is to run ---------------------------------------------------------------------------------------------
@@ -140,6 +140,16 @@ def stage_release(stage):
         run_process_tests(stage, "release", "release", cycles=3)
 
 
+def stage_search(stage):
+    """The scopes of the exhaustive search that are too large for every day."""
+    if stage.built("test"):
+        _, output = stage.run("core_search", ["build/test/bin/unit_core_search", "--gtest_filter=CoreSearch.NothingGoesWrong*"],
+                              read_gtest, env={"WALRAFT_SEARCH": "all"})
+        for line in output.splitlines():
+            if " states, " in line:
+                print(f"    | {line}")
+
+
 def stage_power(stage):
     if process_tests("power") and stage.built("test"):
         run_process_tests(stage, "power", "test", cycles=10)
@@ -206,6 +216,7 @@ STAGES = [
     ("tsan", "all", 1200, stage_tsan, "unit tests of threaded layers under TSan (build/tsan)"),
     ("fuzz", "all", 1500, stage_fuzz, "libFuzzer, 20 s a target (build/fuzz)"),
     ("release", "all", 1500, stage_release, "the hardened tree that is shipped (build/release)"),
+    ("search", "all", 1200, stage_search, "the exhaustive search of the protocol in its larger scopes"),
     ("power", "all", 900, stage_power, "power cuts under real file systems, 10 cycles"),
     ("bench", "all", 600, stage_bench, "every benchmark, briefly; prints figures, judges none"),
     ("demo", "all", 480, stage_demo, "tools/dev/demo"),

@@ -55,6 +55,7 @@ class BootCheck {
   std::uint64_t fresh_incarnation(std::uint64_t ours) const { return std::max(ours, incarnation_ + 1); }
 
  private:
+  friend struct CorePeek;  // tests/model/core_fingerprint.cc reads the whole state
   std::size_t others(const Configuration& members) const {
     return members.voters() - (members.is_voter(self_) ? 1 : 0);
   }

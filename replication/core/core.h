@@ -158,6 +158,7 @@ class Core {
   std::string describe() const;
 
  private:
+  friend struct CorePeek;  // tests/model/core_fingerprint.cc reads the whole state
   // Control.
   void on(NodeId from, const VoteRequest& request, std::uint64_t now_us);
   void on(NodeId from, const VoteReply& reply, std::uint64_t now_us);

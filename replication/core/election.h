@@ -52,6 +52,7 @@ class Election {
   bool won(const Configuration& configuration) const;
 
  private:
+  friend struct CorePeek;  // tests/model/core_fingerprint.cc reads the whole state
   void begin(Stage stage, VoteReason reason, std::uint64_t now_us);
 
   Timing timing_;

@@ -100,6 +100,7 @@ class Leader {
   void close_all();
 
  private:
+  friend struct CorePeek;  // tests/model/core_fingerprint.cc reads the whole state
   struct Read {
     std::uint64_t token = 0;
     Index commit;

@@ -60,6 +60,7 @@ class Outbox {
   Ready take() { return std::exchange(ready_, {}); }
 
  private:
+  friend struct CorePeek;  // tests/model/core_fingerprint.cc reads the whole state
   void send_any(Envelope envelope) {
     if (persisted()) {
       ready_.send.push_back(std::move(envelope));

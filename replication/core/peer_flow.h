@@ -74,6 +74,7 @@ class PeerFlow {
   std::uint64_t next_ping() { return ++ping_seq_; }
 
  private:
+  friend struct CorePeek;  // tests/model/core_fingerprint.cc reads the whole state
   struct Sent {
     Index end;
     std::uint64_t bytes = 0;

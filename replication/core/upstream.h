@@ -92,6 +92,7 @@ class Upstream {
   }
 
  private:
+  friend struct CorePeek;  // tests/model/core_fingerprint.cc reads the whole state
   void dial(std::uint64_t now_us);
   void accept();
   void end_session();

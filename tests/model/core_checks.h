@@ -66,6 +66,7 @@ class CoreChecks {
   void fail(const std::string& name, const std::string& what);
 
  private:
+  friend class CoreFingerprint;
   void check_commit(const NodeView& node, const std::vector<NodeView>& nodes);
   void check_flows(const NodeView& leader, const std::vector<NodeView>& nodes);
   void check_matching(const NodeView& node, const std::vector<NodeView>& nodes);

@@ -77,6 +77,9 @@ class CoreWorld {
   std::uint64_t now_us() const { return now_us_; }
   // The node's own clock goes on at this rate; 0: it stands still.
   void set_clock_rate(NodeId node, std::uint64_t percent) { nodes_.at(node).clock_percent = percent; }
+  std::uint64_t clock_us(NodeId node) const { return nodes_.at(node).clock_us; }
+  const replication::Ballot& ballot(NodeId node) const { return nodes_.at(node).ballot; }  // durable
+  std::uint64_t incarnation(NodeId node) const { return nodes_.at(node).incarnation; }
   void tick(NodeId node);
   // The leader's client appends one batch; false if it may not now.
   bool propose(NodeId node);
@@ -169,6 +172,7 @@ class CoreWorld {
   std::string describe(NodeId node) const;
 
  private:
+  friend class CoreFingerprint;
   struct Node {
     std::unique_ptr<Core> core;  // none: down
     std::unique_ptr<sim::SimRng> rng;
