@@ -63,7 +63,15 @@ ClusterChecks::Batch ClusterChecks::remember(NodeId node, OfLog& log, const wal:
 
 void ClusterChecks::on_cut_off(NodeId node, std::size_t log_number, const Replica& replica) {
   OfLog& log = logs_[log_number];
-  const Index from(log.nodes[node].batches.size());
+  OnNode& on = log.nodes[node];
+  // A cut that began in it, and one that is done: what was there has other terms now, or none.
+  const replication::LogTerms& now = replica.core().log();
+  if (replica.core().truncating()) on.durable = std::min(on.durable, replica.tail().index);
+  on.durable = std::min(on.durable, now.end());
+  while (on.durable > now.base() && now.term_before(on.durable) != on.batches[on.durable.value - 1].term) {
+    on.durable = Index(on.durable.value - 1);
+  }
+  const Index from(on.batches.size());
   std::vector<wal::BatchRef> fresh;
   if (from >= replica.tail().index || !replica.log().read_tail(from, replica.tail().index, 1u << 30, fresh)) return;
   for (const wal::BatchRef& ref : fresh) remember(node, log, ref, replica);
@@ -211,12 +219,17 @@ void ClusterChecks::on_disk_replaced(NodeId node) {
   }
 }
 
+void ClusterChecks::on_disk_harmed(NodeId node) {
+  on_disk_replaced(node);
+  for (OfLog& log : logs_) log.nodes[node].harmed = true;
+}
+
 void ClusterChecks::on_start(NodeId node, std::size_t log_number, const Replica& replica) {
   if (!violation_.empty()) return;
   OfLog& log = logs_[log_number];
   OnNode& on = log.nodes[node];
   const OnNode before = std::exchange(on, {});
-  if (replica.core().suspect())
+  if (replica.core().suspect() && !before.harmed)
     return fail("D6 Suspect", name(node, replica) + " takes its log for damaged, and it is not");
   if (replica.tail().index < before.durable) {
     return fail("D1 Durable", name(node, replica) + " ends at " + describe(replica.tail().index) +
@@ -228,6 +241,7 @@ void ClusterChecks::on_start(NodeId node, std::size_t log_number, const Replica&
   }
   on.said = before.said;
   on.replaced = before.replaced;
+  on.harmed = before.harmed;
   look_at_tail(node, log, on, replica);
   if (before.durable > Index() && on.batches[before.durable.value - 1] != before.batches[before.durable.value - 1]) {
     return fail("D1 Durable",

@@ -42,12 +42,14 @@ class ClusterChecks {
   void look(NodeId node, std::size_t log, const replication::Replica& replica);
   // What it finds on its disk.
   void on_start(NodeId node, std::size_t log, const replication::Replica& replica);
-  // Its power is cut within an event: what it appended in it may be on the disk.
+  // Its power is cut within an event: what it appended or cut in it may be done on the disk.
   void on_cut_off(NodeId node, std::size_t log, const replication::Replica& replica);
   // Its process has ended, with the power or without.
   void on_crash(NodeId node);
   // Its disk is another one from now on, on which there is nothing. A leader may still count what the old one had.
   void on_disk_replaced(NodeId node);
+  // Its disk is an older image of itself, or damaged. From now on it may be SUSPECT.
+  void on_disk_harmed(NodeId node);
   void leaves(NodeId from, NodeId to, const Uuid& disk, std::size_t log, const replication::ControlMessage& message,
               const replication::Replica& replica);
   void leaves(NodeId from, NodeId to, std::size_t log, const replication::StreamMessage& message,
@@ -80,7 +82,8 @@ class ClusterChecks {
     Term term;                   // of this life
     Term said;                   // the highest that left
     bool leads = false;
-    bool replaced = false;       // its disk is not the first one
+    bool replaced = false;       // its disk is not the first one, or not what it was
+    bool harmed = false;
   };
   struct OfLog {
     std::vector<std::vector<Made>> made;

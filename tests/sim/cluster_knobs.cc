@@ -78,6 +78,15 @@ ClusterKnobs ClusterKnobs::draw(SimRng& rng) {
     knobs.crash_points = 6;
     knobs.hanging_disks = knobs.full_disks = knobs.stops = knobs.clocks = 0;
   }
+  if (rng.below(8) == 0) {  // the others must stay up for a while between an image and its use
+    knobs.harms = 10;
+    knobs.power_cuts = knobs.kills = knobs.crash_points = knobs.storms = knobs.disk_errors = rng.below(4) == 0;
+    knobs.nodes = static_cast<std::uint16_t>(one_of({3, 5}));
+    knobs.think_us = one_of({100'000, 400'000});
+    knobs.trouble_us = one_of({100'000, 300'000});
+    knobs.tick_us = 100'000;
+    knobs.clients = 3;
+  }
   knobs.heals = knobs.cuts + knobs.partitions == 0 ? 0 : one_of({1, 4, 8});
   return knobs;
 }
@@ -101,6 +110,7 @@ std::string describe(const ClusterKnobs& k) {
                                                          {"full_disks", k.full_disks},
                                                          {"disk_errors", k.disk_errors},
                                                          {"wipes", k.wipes},
+                                                         {"harms", k.harms},
                                                          {"transfers", k.transfers},
                                                          {"late%", k.network.late_percent},
                                                          {"drop%", k.network.drop_percent},

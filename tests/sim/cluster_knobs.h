@@ -49,6 +49,7 @@ struct ClusterKnobs {
   std::uint64_t full_disks = 0;
   std::uint64_t disk_errors = 0;
   std::uint64_t wipes = 0;  // a minority comes back with empty disks
+  std::uint64_t harms = 0;  // a minority's disks are older images of themselves, or damaged; and the images are made
   std::uint64_t transfers = 0;
 
   static ClusterKnobs draw(SimRng& rng);

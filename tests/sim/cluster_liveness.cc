@@ -85,6 +85,7 @@ class Settling {
         const Core& other = core(id, log);
         const std::string node = at + "node " + describe(id);
         if (other.term() != first.term() || other.log().end() != first.log().end()) return node + " is behind";
+        if (other.suspect()) return node + " is suspect";
         if (other.commit() != other.log().end() || other.durable() != other.log().end())
           return node + " does not commit everything";
         if (world_.process(id).replica(log).busy()) return node + " has unanswered appends";
@@ -159,11 +160,18 @@ std::string heal_and_settle(ClusterWorld& world, ClusterTrouble& trouble, Cluste
   std::vector<NodeId> ids = world.ids();
   for (std::size_t i = ids.size(); i > 1; --i) std::swap(ids[i - 1], ids[rng.below(i)]);
   const std::size_t quorum = ids.size() / 2 + 1;
-  const std::size_t want = quorum + rng.below(ids.size() - quorum + 1);
+  std::size_t want = quorum + rng.below(ids.size() - quorum + 1);
+  // One whose disk was harmed counts again when it has heard of every other voter. Otherwise it is one of the sick.
+  std::set<NodeId> out = trouble.harmed();
+  const bool all = std::ranges::none_of(ids, [&](NodeId id) { return world.wiped(id); }) && rng.below(2) == 0;
+  if (all) {
+    out.clear();
+    want = ids.size();
+  }
   std::vector<NodeId> well;
   std::set<NodeId> sick;
   for (const NodeId id : ids) {
-    if (!world.wiped(id) && well.size() < want) {
+    if (!world.wiped(id) && !out.contains(id) && well.size() < want) {
       well.push_back(id);
     } else {
       sick.insert(id);

@@ -29,7 +29,7 @@ ClusterRun run_cluster(std::uint64_t seed, Mode mode, bool show) {
   ClusterClients clients(world, rng.next());
   ClusterTrouble trouble(world, rng.next());
   const std::uint64_t events = mode == Mode::liveness ? knobs.events / 2 : knobs.events;
-  while (world.events() < events && world.violation().empty()) world.step();
+  while ((world.events() < events || trouble.busy()) && world.violation().empty()) world.step();
   result.violation = world.violation();
   if (mode == Mode::liveness && result.violation.empty()) {
     result.violation = heal_and_settle(world, trouble, clients, rng, result.settled_us);

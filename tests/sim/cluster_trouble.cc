@@ -14,7 +14,7 @@ using Channel = SimNetwork::Channel;
 
 }  // namespace
 
-ClusterTrouble::ClusterTrouble(ClusterWorld& world, std::uint64_t seed) : world_(world), rng_(seed) {
+ClusterTrouble::ClusterTrouble(ClusterWorld& world, std::uint64_t seed) : world_(world), rng_(seed), harm_(world, rng_.next()) {
   const ClusterKnobs& knobs = world.knobs();
   kinds_ = {{knobs.power_cuts, &ClusterTrouble::power_cut},
             {knobs.kills, &ClusterTrouble::kill},
@@ -31,7 +31,8 @@ ClusterTrouble::ClusterTrouble(ClusterWorld& world, std::uint64_t seed) : world_
             {knobs.full_disks, &ClusterTrouble::full_disk},
             {knobs.disk_errors, &ClusterTrouble::disk_error},
             {knobs.wipes, &ClusterTrouble::wipe},
-            {knobs.transfers, &ClusterTrouble::transfer}};
+            {knobs.transfers, &ClusterTrouble::transfer},
+            {knobs.harms, &ClusterTrouble::harm}};
   for (const auto& [weight, kind] : kinds_) weights_ += weight;
   if (weights_ != 0) world.queue().after(knobs.quiet_us, [this] { next(); });
 }
@@ -45,6 +46,8 @@ void ClusterTrouble::next() {
 }
 
 void ClusterTrouble::happen() {
+  if (harm_.busy()) return;
+  world_.network().knobs() = world_.knobs().network;  // harm() made it well
   std::uint64_t at = rng_.below(weights_);
   for (const auto& [weight, kind] : kinds_) {
     if (at < weight) return (this->*kind)();
@@ -210,9 +213,15 @@ void ClusterTrouble::disk_error() {
       {.kind = kKinds[rng_.below(3)], .path = chance(80) ? "log" : "", .skip = rng_.below(6)});
 }
 
+bool ClusterTrouble::may_lose_disk(NodeId node) const {
+  return to_wipe_.contains(node) || harmed_.contains(node) ||
+         to_wipe_.size() + harmed_.size() < (world_.ids().size() - 1) / 2;
+}
+
 void ClusterTrouble::wipe() {
   const NodeId node = any_node();
-  if (!to_wipe_.contains(node) && to_wipe_.size() >= (world_.ids().size() - 1) / 2) return;
+  if (!may_lose_disk(node)) return;
+  harmed_.erase(node);
   to_wipe_.insert(node);
   world_.crash(node, CrashChoice::lose_unsynced());
   if (!world_.up(node)) world_.replace_disk(node);
@@ -227,12 +236,18 @@ void ClusterTrouble::transfer() {
   world_.act(node, [&](SimProcess& process) { process.replica(log).transfer(to); });
 }
 
+void ClusterTrouble::harm() {
+  const NodeId node = any_leader();
+  if (!world_.up(node) || world_.wiped(node) || to_wipe_.contains(node) || !may_lose_disk(node)) return;
+  if (!harm_.possible(node)) return harm_.take_image(node);
+  make_well();
+  harmed_.insert(node);
+  harm_.begin(node);
+}
+
 // --- Its end ---------------------------------------------------------------------------------------------------------
 
-void ClusterTrouble::heal(const std::set<NodeId>& sick) {
-  stop();
-  world_.say("the trouble is over");
-  world_.start_by_itself(false);
+void ClusterTrouble::make_well() {
   world_.network().heal();
   SimNetwork::Knobs& network = world_.network().knobs();
   network.late_percent = network.drop_percent = network.double_percent = network.damage_permille =
@@ -246,6 +261,13 @@ void ClusterTrouble::heal(const std::set<NodeId>& sick) {
     world_.hang_disk(id, false);
     world_.resume(id);
   }
+}
+
+void ClusterTrouble::heal(const std::set<NodeId>& sick) {
+  stop();
+  world_.say("the trouble is over");
+  world_.start_by_itself(false);
+  make_well();
   for (const NodeId id : world_.ids()) {
     if (!sick.contains(id)) {
       world_.start(id);

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/sim/cluster_harm.h"
 #include "tests/sim/cluster_world.h"
 #include "tests/sim/sim_rng.h"
 
@@ -25,6 +26,10 @@ class ClusterTrouble {
   // Clocks, disks and links are well again, stopped nodes go on, and those that are down start; but for `sick`, of which
   // each stays down, cut off one way, or with a disk that hangs.
   void heal(const std::set<NodeId>& sick);
+  // Something has begun that must come to its end before anything else goes wrong, heal() included.
+  bool busy() const { return harm_.busy(); }
+  // Nodes whose disks were harmed, and not replaced.
+  const std::set<NodeId>& harmed() const { return harmed_; }
 
  private:
   void next();
@@ -46,7 +51,11 @@ class ClusterTrouble {
   void disk_error();
   void wipe();
   void transfer();
+  void harm();
 
+  // The network, clocks, disks; stopped nodes go on.
+  void make_well();
+  bool may_lose_disk(NodeId node) const;
   NodeId any_node();
   NodeId any_leader();  // of any log; or any node
   void cut_both(NodeId from, NodeId to, bool is_cut);
@@ -58,7 +67,9 @@ class ClusterTrouble {
   SimRng rng_;
   std::vector<std::pair<std::uint64_t, void (ClusterTrouble::*)()>> kinds_;
   std::uint64_t weights_ = 0;
+  ClusterHarm harm_;
   std::set<NodeId> to_wipe_;
+  std::set<NodeId> harmed_;
   bool stopped_ = false;
 };
 

@@ -258,6 +258,21 @@ void ClusterWorld::replace_disk(NodeId node) {
   checks_.on_disk_replaced(node);
 }
 
+void ClusterWorld::put_back(NodeId node, const SimFilesystem& image) {
+  Machine& m = machine(node);
+  CHECK(m.process == nullptr);
+  m.filesystem = image.fork();
+  m.filesystem->crash(any_crash());
+  m.filesystem->reseed(rng_.next());
+  checks_.on_disk_harmed(node);
+}
+
+void ClusterWorld::harm_disk(NodeId node, const std::function<void(SimFilesystem&)>& harm) {
+  CHECK(machine(node).process == nullptr);
+  harm(*machine(node).filesystem);
+  checks_.on_disk_harmed(node);
+}
+
 void ClusterWorld::resume(NodeId node) {
   if (!std::exchange(machine(node).stopped, false)) return;
   if (on_resume_ && up(node)) on_resume_(node);

@@ -48,6 +48,8 @@ class ClusterWorld final : private SimNetwork::Nodes {
   bool up(NodeId node) const { return machine(node).process != nullptr; }
   bool stopped(NodeId node) const override { return machine(node).stopped; }
   bool wiped(NodeId node) const { return machine(node).disk_generation != 0; }
+  // How often it was started.
+  std::uint64_t lives(NodeId node) const { return machine(node).lives; }
   const SimProcess& process(NodeId node) const { return *machine(node).process; }  // it is up
   SimFilesystem& filesystem(NodeId node) { return *machine(node).filesystem; }
   // An event of a client: `verb` runs within the process, which is up and not stopped.
@@ -57,6 +59,9 @@ class ClusterWorld final : private SimNetwork::Nodes {
   void start(NodeId node);                // if it is down
   void start_by_itself(bool does) { restarts_ = does; }  // nodes that went down, after a while
   void replace_disk(NodeId node);         // it is down; by an empty one, under the same id
+  // It is down. What was on its disk an image has instead, or `harm` does to it.
+  void put_back(NodeId node, const SimFilesystem& image);
+  void harm_disk(NodeId node, const std::function<void(SimFilesystem&)>& harm);
   void stop(NodeId node) { machine(node).stopped = true; }
   // It does not know yet that it was stopped: whoever asks it now is told by `asked`, before its next look at the clock.
   void resume(NodeId node);
