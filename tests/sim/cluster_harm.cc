@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t kOldUs = 2'000'000;    // a log says within a second what was durable (FORMAT.md section 8)
 constexpr std::uint64_t kDownUs = 3'000'000;   // what it sent has arrived
+constexpr std::uint64_t kAheadUs = 1'000'000;
 constexpr std::uint64_t kLookUs = 50'000;
 constexpr std::uint64_t kGiveUpUs = 20'000'000;
 
@@ -47,23 +48,55 @@ bool ClusterHarm::possible(NodeId node) const {
          others_stayed(node);
 }
 
+NodeId ClusterHarm::any_other(NodeId node, NodeId than) {
+  const auto& ids = world_.ids();
+  for (;;) {
+    const NodeId other = ids[rng_.below(ids.size())];
+    if (other != node && other != than) return other;
+  }
+}
+
+void ClusterHarm::cut_streams(bool are_cut) {
+  for (const NodeId other : world_.ids()) {
+    if (other == behind_) continue;
+    world_.network().cut(behind_, other, SimNetwork::Channel::stream, are_cut);
+    world_.network().cut(other, behind_, SimNetwork::Channel::stream, are_cut);
+  }
+}
+
 void ClusterHarm::begin(NodeId node) {
   harmed_ = node;
-  const std::size_t log = rng_.below(world_.knobs().logs);
-  const auto segments = world_.process(node).replica(log).log().view().segments;
-  const std::uint64_t last_segment = segments.empty() ? 1 : segments.back().file->header.number;
   world_.start_by_itself(false);
-  world_.crash(node, CrashChoice::lose_unsynced());
+  if (rng_.below(3) != 0) {
+    behind_ = any_other(node, NodeId());
+    world_.say("the streams of node " + describe(behind_) + " are cut");
+    cut_streams(true);
+  }
+  world_.queue().after(1 + rng_.below(kAheadUs), [this] { crash(); });
+}
+
+void ClusterHarm::crash() {
+  const std::size_t log = rng_.below(world_.knobs().logs);
+  std::uint64_t last_segment = 1;
+  if (world_.up(harmed_)) {
+    const auto segments = world_.process(harmed_).replica(log).log().view().segments;
+    if (!segments.empty()) last_segment = segments.back().file->header.number;
+    world_.crash(harmed_, CrashChoice::lose_unsynced());
+  }
   world_.queue().after(kDownUs, [this, log, last_segment] {
-    if (others_stayed(harmed_)) harm(last_segment, log);
-    world_.start(harmed_);
-    if (!world_.up(harmed_)) {  // what is left of its disk is no disk of a node
-      world_.replace_disk(harmed_);
-      world_.start(harmed_);
-    }
-    give_up_us_ = world_.now_us() + kGiveUpUs;
+    if (!world_.up(harmed_) && others_stayed(harmed_)) harm(last_segment, log);
+    start();
     wait();
   });
+}
+
+void ClusterHarm::start() {
+  world_.start(harmed_);
+  if (!world_.up(harmed_)) {  // what is left of its disk is no disk of a node
+    world_.replace_disk(harmed_);
+    world_.start(harmed_);
+  }
+  give_up_us_ = world_.now_us() + kGiveUpUs;
 }
 
 void ClusterHarm::harm(std::uint64_t last_segment, std::size_t log) {
@@ -104,10 +137,14 @@ void ClusterHarm::wait() {
     for (std::size_t log = 0; log < process.logs(); ++log) over = over && !process.replica(log).core().asking();
   }
   if (!over) return world_.queue().after(kLookUs, [this] { wait(); });
-  known_.erase(harmed_);
-  harmed_ = NodeId();
   world_.start_by_itself(true);
   for (const NodeId id : world_.ids()) world_.start(id);
+  if (behind_ != NodeId()) {
+    world_.crash(any_other(harmed_, behind_), CrashChoice::lose_unsynced());
+    cut_streams(false);
+  }
+  known_.erase(harmed_);
+  harmed_ = behind_ = NodeId();
 }
 
 }  // namespace walraft::sim

@@ -23,7 +23,8 @@ class ClusterHarm {
   // There is an image, and the others can tell what it lacks.
   bool possible(NodeId node) const;
   // Powers the node down, harms its disk, starts it. Until it is over nothing else may go wrong: not busy() any more.
-  // The network and the other nodes are well.
+  // The network and the other nodes are well. Often it cuts the streams to one of them, so that it gets nothing new; then
+  // in the end another one loses its power, and the two that forgot and never had must not go on alone.
   void begin(NodeId node);
   bool busy() const { return harmed_.value != 0; }
 
@@ -35,13 +36,18 @@ class ClusterHarm {
   };
 
   bool others_stayed(NodeId node) const;
+  NodeId any_other(NodeId node, NodeId than);
+  void cut_streams(bool are_cut);
+  void crash();
   void harm(std::uint64_t last_segment, std::size_t log);
+  void start();
   void wait();
 
   ClusterWorld& world_;
   SimRng rng_;
   std::map<NodeId, Known> known_;
   NodeId harmed_;
+  NodeId behind_;  // gets nothing new; none: 0
   std::uint64_t give_up_us_ = 0;
 };
 

@@ -14,7 +14,8 @@ using Channel = SimNetwork::Channel;
 
 }  // namespace
 
-ClusterTrouble::ClusterTrouble(ClusterWorld& world, std::uint64_t seed) : world_(world), rng_(seed), harm_(world, rng_.next()) {
+ClusterTrouble::ClusterTrouble(ClusterWorld& world, std::uint64_t seed)
+    : world_(world), rng_(seed), harm_(world, rng_.next()) {
   const ClusterKnobs& knobs = world.knobs();
   kinds_ = {{knobs.power_cuts, &ClusterTrouble::power_cut},
             {knobs.kills, &ClusterTrouble::kill},

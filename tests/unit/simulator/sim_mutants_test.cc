@@ -43,6 +43,7 @@ const std::vector<Planted> kMutants = {
     {Mutant::h9_truncate_on_step_down},
     {Mutant::m14_no_directory_sync},
     {Mutant::m17_wiped_node_votes},
+    {Mutant::m18_rolled_back_node_votes},
     {Mutant::m20_read_beyond_commit},
     {Mutant::m24_stale_leader_read},
     {Mutant::m26_sync_error_retried},
