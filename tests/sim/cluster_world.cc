@@ -231,6 +231,11 @@ void ClusterWorld::start(NodeId node) {
     m.process.reset();
     return die(m, any_crash());
   }
+  // What it waited for its disk took no time in the world: its clock is ahead by that, from now on.
+  const std::uint64_t local_us = m.time.local_us(now_us());
+  if (m.clock.monotonic_us() > local_us) {
+    m.time.set_rate(now_us(), m.time.percent(), m.clock.monotonic_us() - local_us);
+  }
   m.life = life;
   if (!m.process->started()) {
     const Error& error = *m.process->error();
