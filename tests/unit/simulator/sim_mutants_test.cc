@@ -29,7 +29,7 @@ struct Planted {
 };
 
 // h11, h13 and m16 are not here: these runs rarely get to where they matter. The runs of the core alone find the first
-// (tests/data/core_mutants.txt), those of one log the others (tests/crash/mutants_test.cc).
+// (tests/data/core_mutants.txt), those of one log the others, and m15 (tests/data/crash_mutants.txt).
 const std::vector<Planted> kMutants = {
     {Mutant::h1_no_term_check_at_handshake},
     {Mutant::h2_replayed_entries_dropped, Mode::liveness},
