@@ -71,6 +71,7 @@ struct Stamp {
 
 enum class Role : std::uint8_t { follower, candidate, leader };
 
+// Written in core.cc (time, the disk, commits), core_votes.cc, core_links.cc (heartbeats and streams), core_boot.cc.
 class Core {
  public:
   Core(Boot boot, const Timing& timing, Rng& rng, std::uint64_t now_us);

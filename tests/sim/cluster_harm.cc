@@ -66,7 +66,6 @@ void ClusterHarm::cut_streams(bool are_cut) {
 
 void ClusterHarm::begin(NodeId node) {
   harmed_ = node;
-  world_.start_by_itself(false);
   if (rng_.below(3) != 0) {
     behind_ = any_other(node, NodeId());
     world_.say("the streams of node " + describe(behind_) + " are cut");
@@ -78,6 +77,7 @@ void ClusterHarm::begin(NodeId node) {
 void ClusterHarm::crash() {
   const std::size_t log = rng_.below(world_.knobs().logs);
   std::uint64_t last_segment = 1;
+  world_.keep_down(harmed_, true);
   if (world_.up(harmed_)) {
     const auto segments = world_.process(harmed_).replica(log).log().view().segments;
     if (!segments.empty()) last_segment = segments.back().file->header.number;
@@ -91,6 +91,7 @@ void ClusterHarm::crash() {
 }
 
 void ClusterHarm::start() {
+  world_.keep_down(harmed_, false);
   world_.start(harmed_);
   if (!world_.up(harmed_)) {  // what is left of its disk is no disk of a node
     world_.replace_disk(harmed_);
@@ -137,8 +138,6 @@ void ClusterHarm::wait() {
     for (std::size_t log = 0; log < process.logs(); ++log) over = over && !process.replica(log).core().asking();
   }
   if (!over) return world_.queue().after(kLookUs, [this] { wait(); });
-  world_.start_by_itself(true);
-  for (const NodeId id : world_.ids()) world_.start(id);
   if (behind_ != NodeId()) {
     world_.crash(any_other(harmed_, behind_), CrashChoice::lose_unsynced());
     cut_streams(false);

@@ -267,7 +267,6 @@ void ClusterTrouble::make_well() {
 void ClusterTrouble::heal(const std::set<NodeId>& sick) {
   stop();
   world_.say("the trouble is over");
-  world_.start_by_itself(false);
   make_well();
   for (const NodeId id : world_.ids()) {
     if (!sick.contains(id)) {
@@ -276,6 +275,7 @@ void ClusterTrouble::heal(const std::set<NodeId>& sick) {
     }
     const std::uint64_t kind = rng_.below(4);
     if (kind == 0) {
+      world_.keep_down(id, true);
       world_.crash(id, any_choice());
       continue;
     }

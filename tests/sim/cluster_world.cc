@@ -196,7 +196,7 @@ void ClusterWorld::die(Machine& m, CrashChoice choice) {
 
 void ClusterWorld::start_later(Machine& m) {
   queue_.after(1 + rng_.below(2 * knobs_.restart_us), [this, &m] {
-    if (restarts_) start(m.id);
+    if (!m.kept_down) start(m.id);
   });
 }
 

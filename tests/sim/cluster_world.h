@@ -57,7 +57,9 @@ class ClusterWorld final : private SimNetwork::Nodes {
 
   void crash(NodeId node, CrashChoice choice);
   void start(NodeId node);                // if it is down
-  void start_by_itself(bool does) { restarts_ = does; }  // nodes that went down, after a while
+  void keep_down(NodeId node, bool is_kept) {
+    machine(node).kept_down = is_kept;
+  }  // else it starts again after a while
   void replace_disk(NodeId node);         // it is down; by an empty one, under the same id
   // It is down. What was on its disk an image has instead, or `harm` does to it.
   void put_back(NodeId node, const SimFilesystem& image);
@@ -83,6 +85,7 @@ class ClusterWorld final : private SimNetwork::Nodes {
     std::uint8_t disk_generation = 0;
     bool started_once = false;
     bool stopped = false;
+    bool kept_down = false;
     bool hangs = false;
     bool turn_comes = false;
     std::optional<std::uint64_t> disk_due_us;  // of the event that comes
@@ -120,7 +123,6 @@ class ClusterWorld final : private SimNetwork::Nodes {
   std::vector<NodeId> ids_;
   std::vector<std::unique_ptr<Machine>> machines_;
   std::function<void(NodeId)> on_resume_;
-  bool restarts_ = true;
   bool shows_ = false;
 };
 

@@ -138,7 +138,6 @@ Scope one_loss() {
            .term = Term(1),
            .term_max = Term(2),
            .silences = 1,
-           .batches = 1,
            .crashes = 1,
            .losses = 1,
            .heartbeats = 1},
