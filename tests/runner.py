@@ -177,7 +177,7 @@ class Stage:
         if counts.failed:
             for failure in counts.failed:
                 print(f"    FAILED {failure}")
-            print_tail(log, output)
+            print_log(log, output)
         sys.stdout.flush()
         return code == 0 and not counts.failed, output
 
@@ -264,11 +264,30 @@ def end_orphans():
     return names
 
 
-def print_tail(log, output):
-    lines = output.splitlines()
-    print(f"    --- end of {log.relative_to(ROOT)}" + (f" (last {TAIL_LINES} lines)" if len(lines) > TAIL_LINES else ""))
-    for line in lines[-TAIL_LINES:]:
-        print(f"    | {line}")
+def failed_tests(output):
+    """What each failed test of a gtest program printed; of one that the program ended in, the end."""
+    blocks, block = [], []
+    for line in output.splitlines():
+        if line.startswith("[ RUN      ] "):
+            block = []
+        block.append(line)
+        if re.match(r"\[  FAILED  \] .* \(\d+ ms\)", line):
+            blocks.append(block)
+        if re.match(r"\[ .* \] .* \(\d+ ms\)", line):
+            block = []
+    if any(line.startswith("[ RUN      ] ") for line in block):
+        blocks.append(block[-TAIL_LINES:])
+    return blocks
+
+
+def print_log(log, output):
+    """Failed tests from their beginnings (the replay line is there); the end of any other log."""
+    print(f"    --- {log.relative_to(ROOT)}")
+    for block in failed_tests(output) or [output.splitlines()[-TAIL_LINES:]]:
+        for line in block[:TAIL_LINES]:
+            print(f"    | {line}")
+        if len(block) > TAIL_LINES:
+            print(f"    | ... {len(block) - TAIL_LINES} lines more")
 
 
 class Runner:

@@ -52,6 +52,19 @@ def test_crash_after_the_last_test_is_a_failure():
     assert numbers(counts) == (1, 1, 0), numbers(counts)
 
 
+def test_a_failed_test_is_shown_from_its_beginning():
+    later = "".join(f"[ RUN      ] Log.later{i}\n[       OK ] Log.later{i} (1 ms)\n" for i in range(100))
+    output = "[ RUN      ] Log.cuts\nreplay: SEED=7\n[  FAILED  ] Log.cuts (1 ms)\n" + later + "[  FAILED  ] 1 test\n"
+    blocks = runner.failed_tests(output)
+    assert blocks == [output.splitlines()[:3]], blocks
+    blocks = runner.failed_tests(output + "[ RUN      ] Log.dies\nCHECK failed\n")
+    assert [block[-1] for block in blocks] == ["[  FAILED  ] Log.cuts (1 ms)", "CHECK failed"], blocks
+    stages = [("s", "default", 20, lambda s: s.run("x", ["printf", output], runner.read_gtest), "x")]
+    _, printed = in_stage(runner.Runner(), stages)
+    assert "replay: SEED=7" in printed and "later" not in printed, printed
+    assert runner.failed_tests("ninja: build stopped\n") == []
+
+
 def test_no_test_at_all_is_a_failure():
     assert numbers(runner.read_gtest("unit_wal", "", 0)) == (0, 1, 0)
     assert numbers(runner.read_lines("x_test", "hello\n", 0)) == (0, 1, 0)
