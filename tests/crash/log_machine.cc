@@ -183,6 +183,7 @@ namespace {
 std::string go_on(Process& process, Promise& promise, sim::SimClock& clock, sim::SimRng& rng) {
   Log& log = *process.log();
   promise.batches.resize(log.tail().index.value);
+  promise.durable = log.durable();  // less than before where a truncation was under way
   promise.truncating.reset();
   for (int i = 0; i < 3; ++i) {
     for (int attempt = 0;; ++attempt) {
